@@ -1,0 +1,155 @@
+package checkpoint
+
+import "fmt"
+
+// Outcome is what became of a record. There are exactly two; a record that is given up has none, and stays in the
+// stream for the next worker.
+type Outcome uint8
+
+const (
+	Applied Outcome = iota + 1
+	Parked
+)
+
+// Tracker holds the records of one shard from the moment they are read until everything before them is settled, and
+// so knows the watermark: the position up to which every record has its outcome. Only that may be committed.
+//
+// Records are added in stream order by the shard's goroutine and settled in any order from any goroutine.
+type Tracker struct {
+	ledger *Ledger
+
+	// Guarded by ledger.mu:
+	entries   []entry // from the oldest unsettled record on, in stream order
+	base      Ticket  // the ticket of entries[0]
+	watermark Sequence
+	drained   chan struct{} // closed and nil whenever entries becomes empty; made by Drained
+	closed    bool
+}
+
+type entry struct {
+	sequence Sequence
+	settled  bool
+}
+
+// Ticket names a record that was added to a tracker.
+type Ticket int64
+
+// NewTracker returns a tracker for a shard in which everything up to watermark is settled. It must be closed.
+func (l *Ledger) NewTracker(watermark Sequence) *Tracker {
+	t := &Tracker{ledger: l, watermark: watermark}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trackers[t] = struct{}{}
+	return t
+}
+
+// Add counts a record as read and in flight. Sequence numbers increase from call to call: anything else is a broken
+// invariant of the reader and panics, since committing behind such a record would skip others.
+func (t *Tracker) Add(s Sequence) Ticket {
+	t.ledger.mu.Lock()
+	defer t.ledger.mu.Unlock()
+	if t.closed {
+		panic("checkpoint: record " + s + " added to a closed tracker")
+	}
+	newest := t.watermark
+	if n := len(t.entries); n > 0 {
+		newest = t.entries[n-1].sequence
+	}
+	if s.Compare(newest) <= 0 {
+		panic("checkpoint: record " + s + " added after " + newest)
+	}
+	t.entries = append(t.entries, entry{sequence: s})
+	t.ledger.counts.Read++
+	return t.base + Ticket(len(t.entries)-1)
+}
+
+// Settle gives a record its outcome and moves the watermark as far as it goes. Settling a record twice is a broken
+// invariant and panics. Once the tracker is closed it does nothing: the record was counted as abandoned.
+func (t *Tracker) Settle(k Ticket, o Outcome) {
+	t.ledger.mu.Lock()
+	defer t.ledger.mu.Unlock()
+	if t.closed {
+		return
+	}
+	i := int(k - t.base)
+	if i < 0 || i >= len(t.entries) || t.entries[i].settled {
+		panic(fmt.Sprintf("checkpoint: ticket %d settled twice or never issued", k))
+	}
+	switch o {
+	case Applied:
+		t.ledger.counts.Applied++
+	case Parked:
+		t.ledger.counts.Parked++
+	default:
+		panic(fmt.Sprintf("checkpoint: %d is not an outcome", o))
+	}
+	t.entries[i].settled = true
+	n := 0
+	for n < len(t.entries) && t.entries[n].settled {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	t.watermark = t.entries[n-1].sequence
+	t.base += Ticket(n)
+	t.entries = t.entries[n:]
+	if len(t.entries) == 0 {
+		t.signalDrained()
+	}
+}
+
+// Watermark returns the position up to which every record is settled.
+func (t *Tracker) Watermark() Sequence {
+	t.ledger.mu.Lock()
+	defer t.ledger.mu.Unlock()
+	return t.watermark
+}
+
+// Drained returns a channel that is closed once no record is in flight.
+func (t *Tracker) Drained() <-chan struct{} {
+	t.ledger.mu.Lock()
+	defer t.ledger.mu.Unlock()
+	if t.drained == nil {
+		t.drained = make(chan struct{})
+	}
+	done := t.drained
+	if len(t.entries) == 0 {
+		t.signalDrained()
+	}
+	return done
+}
+
+// Close counts every record still in flight as abandoned and returns their number. The watermark can still be read.
+func (t *Tracker) Close() int {
+	t.ledger.mu.Lock()
+	defer t.ledger.mu.Unlock()
+	if t.closed {
+		return 0
+	}
+	n := t.unsettled()
+	t.closed = true
+	t.ledger.counts.Abandoned += int64(n)
+	delete(t.ledger.trackers, t)
+	t.entries = nil
+	t.signalDrained()
+	return n
+}
+
+func (t *Tracker) signalDrained() {
+	if t.drained != nil {
+		close(t.drained)
+		t.drained = nil
+	}
+}
+
+// unsettled counts the records without an outcome. The caller holds ledger.mu.
+func (t *Tracker) unsettled() int {
+	n := 0
+	for i := range t.entries {
+		if !t.entries[i].settled {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,118 @@
+package checkpoint
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func seq(i int) Sequence { return Sequence(fmt.Sprintf("%d", 1000+i)) }
+
+// The watermark is the position before the oldest unsettled record, whatever the order of settling, and the
+// conservation law holds after every step.
+func TestWatermarkNeverPassesAnUnsettledRecord(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ledger := NewLedger()
+		start := seq(0)
+		tracker := ledger.NewTracker(start)
+		n := rapid.IntRange(1, 60).Draw(t, "records")
+		order := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0)).Perm(n)
+		tickets := make([]Ticket, n)
+		settled := make([]bool, n)
+		added := 0
+		check := func() {
+			want := start
+			for i := 0; i < added && settled[i]; i++ {
+				want = seq(i + 1)
+			}
+			if got := tracker.Watermark(); got != want {
+				t.Fatalf("watermark %s, want %s", got, want)
+			}
+			c := ledger.Snapshot()
+			if c.Read != c.Applied+c.Parked+c.InFlight+c.Abandoned {
+				t.Fatalf("not conserved: %+v", c)
+			}
+		}
+		for _, next := range order {
+			for added <= next || (added < n && rapid.Bool().Draw(t, "add")) {
+				tickets[added] = tracker.Add(seq(added + 1))
+				added++
+				check()
+			}
+			tracker.Settle(tickets[next], Outcome(1+next%2))
+			settled[next] = true
+			check()
+			if rapid.IntRange(0, 40).Draw(t, "close") == 0 {
+				break
+			}
+		}
+		before := ledger.Snapshot()
+		if got := tracker.Close(); int64(got) != before.InFlight {
+			t.Fatalf("abandoned %d, %d were in flight", got, before.InFlight)
+		}
+		tracker.Settle(tickets[order[n-1]], Applied) // late answers change nothing
+		if c := ledger.Snapshot(); c.InFlight != 0 || c.Read != c.Applied+c.Parked+c.Abandoned {
+			t.Fatalf("not conserved after close: %+v", c)
+		}
+	})
+}
+
+func TestDrainedFiresWhenTheLastRecordIsSettled(t *testing.T) {
+	tracker := NewLedger().NewTracker("")
+	done := func(c <-chan struct{}) bool {
+		select {
+		case <-c:
+			return true
+		default:
+			return false
+		}
+	}
+	if !done(tracker.Drained()) {
+		t.Error("an empty tracker is not drained")
+	}
+	a, b := tracker.Add("5"), tracker.Add("6")
+	drained := tracker.Drained()
+	tracker.Settle(b, Applied)
+	if done(drained) {
+		t.Error("drained with a record in flight")
+	}
+	tracker.Settle(a, Parked)
+	if !done(drained) {
+		t.Error("not drained after the last record")
+	}
+}
+
+func TestBrokenInvariantsPanic(t *testing.T) {
+	for name, breakIt := range map[string]func(*Tracker){
+		"record repeated":    func(tr *Tracker) { tr.Add("7"); tr.Add("7") },
+		"record backwards":   func(tr *Tracker) { tr.Add("10"); tr.Add("9") },
+		"before watermark":   func(tr *Tracker) { tr.Add("4") },
+		"settled twice":      func(tr *Tracker) { k := tr.Add("7"); tr.Add("8"); tr.Settle(k, Applied); tr.Settle(k, Applied) },
+		"never issued":       func(tr *Tracker) { tr.Settle(3, Applied) },
+		"no outcome":         func(tr *Tracker) { tr.Settle(tr.Add("7"), 0) },
+		"added after closed": func(tr *Tracker) { tr.Close(); tr.Add("7") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			breakIt(NewLedger().NewTracker("5"))
+		})
+	}
+}
+
+func TestSequencesCompareAsNumbers(t *testing.T) {
+	ordered := []Sequence{"", "0", "5", "9", "10", "49590338271490256608559692538361571095921575989136588898",
+		"149590338271490256608559692538361571095921575989136588898", ShardEnd}
+	for i, a := range ordered {
+		for j, b := range ordered {
+			if got := a.Compare(b); (got < 0) != (i < j) || (got > 0) != (i > j) {
+				t.Errorf("compare %q with %q: %d", a, b, got)
+			}
+		}
+	}
+}
