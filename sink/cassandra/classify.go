@@ -1,0 +1,79 @@
+package cassandra
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+
+	"github.com/apache/cassandra-gocql-driver/v2"
+
+	"penstock/sink"
+)
+
+// classify decides, once and for all, what an error of the driver means. All writes are idempotent with fixed stamps,
+// so everything whose outcome is open is repeated.
+func classify(err error) sink.Disposition {
+	if classified, ok := errors.AsType[*sink.Error](err); ok {
+		return classified.Disposition
+	}
+	// The driver returns most server errors by pointer and a bare errorFrame, which is not exported, for the rest:
+	// the code is what they share.
+	if server, ok := errors.AsType[gocql.RequestError](err); ok {
+		return classifyCode(server.Code())
+	}
+	switch {
+	case errors.Is(err, gocql.ErrTimeoutNoResponse),
+		errors.Is(err, gocql.ErrTooManyTimeouts),
+		errors.Is(err, gocql.ErrNoStreams),
+		errors.Is(err, context.DeadlineExceeded):
+		return sink.Overload
+	case errors.Is(err, gocql.ErrConnectionClosed),
+		errors.Is(err, gocql.ErrNoConnections),
+		errors.Is(err, gocql.ErrNoConnectionsStarted),
+		errors.Is(err, gocql.ErrHostQueryFailed),
+		errors.Is(err, io.EOF),
+		errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, net.ErrClosed):
+		return sink.Transient
+	case errors.Is(err, gocql.ErrSessionClosed):
+		return sink.Fatal
+	}
+	if _, ok := errors.AsType[gocql.MarshalError](err); ok {
+		return sink.Poison
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return sink.Transient
+	}
+	return sink.Unknown
+}
+
+// classifyCode follows the native protocol's error codes.
+func classifyCode(code int) sink.Disposition {
+	switch code {
+	case gocql.ErrCodeUnavailable, // fewer live replicas than the level asks for, known before anything was sent
+		gocql.ErrCodeOverloaded,
+		gocql.ErrCodeWriteTimeout, // unknown whether it was applied; a hint may still apply it
+		gocql.ErrCodeReadTimeout,
+		gocql.ErrCodeCASWriteUnknown:
+		return sink.Overload
+	case gocql.ErrCodeBootstrapping,
+		gocql.ErrCodeWriteFailure, // replicas answered with errors: an absent node, a schema not yet agreed
+		gocql.ErrCodeReadFailure,
+		gocql.ErrCodeCDCWriteFailure,
+		gocql.ErrCodeTruncate,
+		gocql.ErrCodeUnprepared: // the driver prepares again; a storm of evictions may still let it through
+		return sink.Transient
+	case gocql.ErrCodeInvalid: // also a table that is gone: the writer looks at the schema before it believes this
+		return sink.Poison
+	case gocql.ErrCodeSyntax,
+		gocql.ErrCodeUnauthorized,
+		gocql.ErrCodeCredentials,
+		gocql.ErrCodeConfig,
+		gocql.ErrCodeAlreadyExists,
+		gocql.ErrCodeProtocol,
+		gocql.ErrCodeFunctionFailure:
+		return sink.Fatal
+	}
+	return sink.Unknown // ErrCodeServer among them: anything the server did not handle
+}

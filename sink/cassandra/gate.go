@@ -1,0 +1,101 @@
+package cassandra
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// gate hands out the permits to send: so many for each coordinator host, so that a slow or dead host never holds more
+// than its own. The limit is fixed and the same for every host.
+type gate struct {
+	limit int
+
+	mu          sync.Mutex
+	inFlight    map[string]int // permits in use, by host id
+	waiters     []*waiter      // first come, first served among those a host can serve
+	lastSuccess map[string]time.Time
+}
+
+type waiter struct {
+	hosts   []string
+	granted chan int // gets the index into hosts; holds one, so that granting never blocks
+}
+
+func newGate(limit int) *gate {
+	return &gate{limit: limit, inFlight: map[string]int{}, lastSuccess: map[string]time.Time{}}
+}
+
+// capacity is the number of permits of all the hosts the gate has seen, at least one host's.
+func (g *gate) capacity() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.limit * max(1, len(g.inFlight))
+}
+
+// acquire takes a permit of the host among hosts that has the most room and returns the host's index. It waits until
+// there is one. The permit is given back by release, and is held for exactly one request.
+func (g *gate) acquire(ctx context.Context, hosts []string) (int, error) {
+	g.mu.Lock()
+	best := -1
+	for i, h := range hosts {
+		if _, seen := g.inFlight[h]; !seen {
+			g.inFlight[h] = 0
+		}
+		if g.inFlight[h] < g.limit && (best < 0 || g.inFlight[h] < g.inFlight[hosts[best]]) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		g.inFlight[hosts[best]]++
+		g.mu.Unlock()
+		return best, nil
+	}
+	w := &waiter{hosts: hosts, granted: make(chan int, 1)}
+	g.waiters = append(g.waiters, w)
+	g.mu.Unlock()
+
+	select {
+	case i := <-w.granted:
+		return i, nil
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	if i := slices.Index(g.waiters, w); i >= 0 {
+		g.waiters = slices.Delete(g.waiters, i, i+1)
+		g.mu.Unlock()
+		return 0, context.Cause(ctx)
+	}
+	g.mu.Unlock()
+	g.release(hosts[<-w.granted]) // granted in the same moment: hand it on
+	return 0, context.Cause(ctx)
+}
+
+// release gives a permit of host back, to the first who waits for it.
+func (g *gate) release(host string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, w := range g.waiters {
+		if j := slices.Index(w.hosts, host); j >= 0 {
+			g.waiters = slices.Delete(g.waiters, i, i+1)
+			w.granted <- j
+			return
+		}
+	}
+	g.inFlight[host]--
+}
+
+// succeeded notes that host answered a request well.
+func (g *gate) succeeded(host string, at time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lastSuccess[host] = at
+}
+
+// succeededSince tells whether any of hosts answered a request well after t.
+func (g *gate) succeededSince(hosts []string, t time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.ContainsFunc(hosts, func(h string) bool { return g.lastSuccess[h].After(t) })
+}

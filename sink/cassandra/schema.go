@@ -1,0 +1,251 @@
+package cassandra
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/apache/cassandra-gocql-driver/v2"
+
+	"penstock/sink"
+	"penstock/view"
+)
+
+// The tables of a view are created from these; the view's own columns are put in by ddl.
+const (
+	createKeyspaceCQL = `CREATE KEYSPACE IF NOT EXISTS %s WITH replication = {'class': 'NetworkTopologyStrategy', '%s': %d}`
+
+	createStateCQL = `CREATE TABLE IF NOT EXISTS %s.view_state (name text PRIMARY KEY, active_generation int, ` +
+		`previous_generation int, revisions map<int, text>, epoch bigint, effective_at timestamp)`
+
+	keyspacesCQL = `SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?`
+	columnsCQL   = `SELECT table_name, column_name, type, kind, position, clustering_order FROM system_schema.columns WHERE keyspace_name = ?`
+	typesCQL     = `SELECT type_name, field_names, field_types FROM system_schema.types WHERE keyspace_name = ?`
+)
+
+// Statements returns the DDL for a generation of a view, in the order in which it must run: keyspace, user-defined
+// types, tables, and the table of view states. Every statement is harmless where its object stands already.
+func Statements(keyspace, datacenter string, replicationFactor int, v view.View, g view.Generation) []string {
+	out := []string{fmt.Sprintf(createKeyspaceCQL, keyspace, datacenter, replicationFactor)}
+	for _, t := range userTypes(v) {
+		out = append(out, createType(keyspace, t, g))
+	}
+	for _, t := range v.Tables() {
+		out = append(out, createTable(keyspace, t, g))
+	}
+	return append(out, fmt.Sprintf(createStateCQL, keyspace))
+}
+
+// userTypes returns the user-defined types of a view, each once and after those it contains.
+func userTypes(v view.View) []view.Type {
+	var out []view.Type
+	for _, t := range v.Tables() {
+		for _, k := range t.Keys() {
+			out = append(out, k.Type.UserTypes()...)
+		}
+		for _, c := range t.AllColumns() {
+			out = append(out, c.Type.UserTypes()...)
+		}
+	}
+	seen := map[string]bool{}
+	return slices.DeleteFunc(out, func(t view.Type) bool {
+		again := seen[t.String()]
+		seen[t.String()] = true
+		return again
+	})
+}
+
+func createType(keyspace string, t view.Type, g view.Generation) string {
+	fields := make([]string, 0, len(t.Fields()))
+	for _, f := range t.Fields() {
+		fields = append(fields, quote(f.Name)+" "+f.Type.CQL(g))
+	}
+	return fmt.Sprintf("CREATE TYPE IF NOT EXISTS %s.%s (%s)", keyspace, t.UserName(g), strings.Join(fields, ", "))
+}
+
+func createTable(keyspace string, t view.Table, g view.Generation) string {
+	var columns, partition, clustering, order []string
+	for _, k := range t.Partition {
+		columns = append(columns, quote(k.Name)+" "+k.Type.CQL(g))
+		partition = append(partition, quote(k.Name))
+	}
+	for _, k := range t.Clustering {
+		columns = append(columns, quote(k.Name)+" "+k.Type.CQL(g))
+		clustering = append(clustering, quote(k.Name))
+		order = append(order, quote(k.Name)+" "+direction(k))
+	}
+	for _, c := range t.AllColumns() {
+		columns = append(columns, quote(c.Name)+" "+c.Type.CQL(g))
+	}
+	key := append([]string{"(" + strings.Join(partition, ", ") + ")"}, clustering...)
+	with := "compaction = {'class': 'UnifiedCompactionStrategy'}"
+	if len(order) > 0 {
+		with = "CLUSTERING ORDER BY (" + strings.Join(order, ", ") + ") AND " + with
+	}
+	return fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s.%s (%s, PRIMARY KEY (%s)) WITH %s",
+		keyspace, t.Name+g.Suffix(), strings.Join(columns, ", "), strings.Join(key, ", "), with)
+}
+
+// quote makes a column's or field's name fit for CQL even where it is a reserved word.
+func quote(name string) string { return `"` + name + `"` }
+
+func direction(k view.KeyColumn) string {
+	if k.Descending {
+		return "DESC"
+	}
+	return "ASC"
+}
+
+// Setup creates what a generation of a view needs and is missing, and registers the view's revision for it. One
+// operator at a time: concurrent CREATE TABLE statements can lose data. The error is fatal when the generation belongs
+// to another revision ([*RevisionError]) or a table that stands already differs from the view's ([*SchemaError]).
+func (s *Session) Setup(ctx context.Context, datacenter string, replicationFactor int, v view.View, g view.Generation) error {
+	for _, ddl := range Statements(s.keyspace, datacenter, replicationFactor, v, g) {
+		if err := s.driver.Query(ddl).WithContext(ctx).Exec(); err != nil {
+			return wrap(ddl, err)
+		}
+		if err := s.driver.AwaitSchemaAgreement(ctx); err != nil {
+			return wrap("await schema agreement", err)
+		}
+	}
+	if err := s.CheckSchema(ctx, v, g); err != nil {
+		return err
+	}
+	return s.registerRevision(ctx, v, g)
+}
+
+// SchemaError lists every way in which the tables of a generation differ from those of the view.
+type SchemaError struct {
+	Keyspace    string
+	Differences []string
+}
+
+func (e *SchemaError) Error() string {
+	return fmt.Sprintf("keyspace %s does not fit the view: %s", e.Keyspace, strings.Join(e.Differences, "; "))
+}
+
+// CheckSchema compares keyspace, types and tables of a generation with the view's. Columns that the view does not
+// know are no difference: a later release may have added them. The error is a fatal [*sink.Error] around a
+// [*SchemaError], or that of the query.
+func (s *Session) CheckSchema(ctx context.Context, v view.View, g view.Generation) error {
+	var name string
+	err := s.driver.Query(keyspacesCQL, s.keyspace).WithContext(ctx).Scan(&name)
+	if err == gocql.ErrNotFound {
+		return schemaError(s.keyspace, []string{"the keyspace does not exist"})
+	}
+	if err != nil {
+		return wrap("read the schema", err)
+	}
+	columns, err := s.liveColumns(ctx)
+	if err != nil {
+		return err
+	}
+	types, err := s.liveTypes(ctx)
+	if err != nil {
+		return err
+	}
+	var differences []string
+	for _, t := range userTypes(v) {
+		differences = append(differences, compareType(t, g, types)...)
+	}
+	for _, t := range v.Tables() {
+		differences = append(differences, compareTable(t, g, columns)...)
+	}
+	if len(differences) > 0 {
+		return schemaError(s.keyspace, differences)
+	}
+	return nil
+}
+
+func schemaError(keyspace string, differences []string) error {
+	return &sink.Error{Disposition: sink.Fatal, Op: "check the schema", Err: &SchemaError{Keyspace: keyspace, Differences: differences}}
+}
+
+// liveColumn is a column as system_schema describes it: "text partition_key 0 none".
+type liveColumn string
+
+func describeColumn(cqlType, kind string, position int, order string) liveColumn {
+	if kind == "regular" {
+		return liveColumn(cqlType)
+	}
+	return liveColumn(fmt.Sprintf("%s, %s %d, order %s", cqlType, kind, position, order))
+}
+
+func (s *Session) liveColumns(ctx context.Context) (map[string]map[string]liveColumn, error) {
+	tables := map[string]map[string]liveColumn{}
+	iter := s.driver.Query(columnsCQL, s.keyspace).WithContext(ctx).Iter()
+	var table, column, cqlType, kind, order string
+	var position int
+	for iter.Scan(&table, &column, &cqlType, &kind, &position, &order) {
+		if tables[table] == nil {
+			tables[table] = map[string]liveColumn{}
+		}
+		tables[table][column] = describeColumn(cqlType, kind, position, order)
+	}
+	return tables, wrap("read the schema's columns", iter.Close())
+}
+
+func (s *Session) liveTypes(ctx context.Context) (map[string]string, error) {
+	types := map[string]string{}
+	iter := s.driver.Query(typesCQL, s.keyspace).WithContext(ctx).Iter()
+	var name string
+	var names, fieldTypes []string
+	for iter.Scan(&name, &names, &fieldTypes) {
+		fields := make([]string, len(names))
+		for i := range names {
+			fields[i] = names[i] + " " + fieldTypes[i]
+		}
+		types[name] = strings.Join(fields, ", ")
+	}
+	return types, wrap("read the schema's types", iter.Close())
+}
+
+func compareType(t view.Type, g view.Generation, live map[string]string) []string {
+	name := t.UserName(g)
+	got, ok := live[name]
+	if !ok {
+		return []string{fmt.Sprintf("type %s is missing", name)}
+	}
+	fields := make([]string, 0, len(t.Fields()))
+	for _, f := range t.Fields() {
+		fields = append(fields, f.Name+" "+f.Type.CQL(g))
+	}
+	if want := strings.Join(fields, ", "); got != want {
+		return []string{fmt.Sprintf("type %s is (%s), the view has (%s)", name, got, want)}
+	}
+	return nil
+}
+
+func compareTable(t view.Table, g view.Generation, live map[string]map[string]liveColumn) []string {
+	name := t.Name + g.Suffix()
+	got, ok := live[name]
+	if !ok {
+		return []string{fmt.Sprintf("table %s is missing", name)}
+	}
+	want := map[string]liveColumn{}
+	var names []string
+	add := func(column string, description liveColumn) {
+		want[column] = description
+		names = append(names, column)
+	}
+	for i, k := range t.Partition {
+		add(k.Name, describeColumn(k.Type.CQL(g), "partition_key", i, "none"))
+	}
+	for i, k := range t.Clustering {
+		add(k.Name, describeColumn(k.Type.CQL(g), "clustering", i, strings.ToLower(direction(k))))
+	}
+	for _, c := range t.AllColumns() {
+		add(c.Name, describeColumn(c.Type.CQL(g), "regular", -1, "none"))
+	}
+	var differences []string
+	for _, column := range names {
+		switch description, ok := got[column]; {
+		case !ok:
+			differences = append(differences, fmt.Sprintf("table %s: column %s (%s) is missing", name, column, want[column]))
+		case description != want[column]:
+			differences = append(differences, fmt.Sprintf("table %s: column %s is %s, the view has %s", name, column, description, want[column]))
+		}
+	}
+	return differences
+}

@@ -1,0 +1,106 @@
+package cassandra
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/apache/cassandra-gocql-driver/v2"
+
+	"penstock/sink"
+	"penstock/view"
+)
+
+// table is a view's table in one generation, with the two statements that are derived from it. There is one UPDATE for
+// every table, whatever a mutation sets: columns it does not set are bound as unset, which writes nothing, so that the
+// number of prepared statements does not grow with the number of shapes.
+type table struct {
+	view.Table
+	name      string // with keyspace and generation
+	keys      []view.KeyColumn
+	columns   []view.Column  // in the order of the statements' markers
+	index     map[string]int // column name to its place in columns
+	updateCQL string
+	selectCQL string
+}
+
+func newTable(keyspace string, t view.Table, g view.Generation) *table {
+	d := &table{
+		Table:   t,
+		name:    keyspace + "." + t.Name + g.Suffix(),
+		keys:    t.Keys(),
+		columns: t.AllColumns(),
+		index:   map[string]int{},
+	}
+	sets := make([]string, len(d.columns))
+	names := make([]string, len(d.columns))
+	for i, c := range d.columns {
+		d.index[c.Name] = i
+		names[i] = quote(c.Name)
+		sets[i] = names[i] + " = ?"
+		if c.Type.IsCollection() { // added to, never replaced: replacing would write a range tombstone
+			sets[i] = names[i] + " = " + names[i] + " + ?"
+		}
+	}
+	where := make([]string, len(d.keys))
+	for i, k := range d.keys {
+		where[i] = quote(k.Name) + " = ?"
+	}
+	d.updateCQL = fmt.Sprintf("UPDATE %s USING TIMESTAMP ? SET %s WHERE %s",
+		d.name, strings.Join(sets, ", "), strings.Join(where, " AND "))
+	d.selectCQL = fmt.Sprintf("SELECT %s FROM %s WHERE %s",
+		strings.Join(names, ", "), d.name, strings.Join(where, " AND "))
+	return d
+}
+
+// statement is one UPDATE: the cells of one row that share a stamp.
+type statement struct {
+	key   []view.Value
+	stamp view.Stamp
+	cells []view.Cell // sorted by column, then path
+}
+
+// statements returns the UPDATEs for the cells of one row, one for each stamp among them.
+func statements(key []view.Value, cells []view.Cell) []statement {
+	var out []statement
+next:
+	for _, c := range cells {
+		for i := range out {
+			if out[i].stamp == c.Stamp {
+				out[i].cells = append(out[i].cells, c)
+				continue next
+			}
+		}
+		out = append(out, statement{key: key, stamp: c.Stamp, cells: []view.Cell{c}})
+	}
+	return out
+}
+
+// bind returns the values of t.updateCQL's markers for s. The error is a fault of the view.
+func (t *table) bind(s statement) ([]any, error) {
+	args := make([]any, 0, 1+len(t.columns)+len(t.keys))
+	args = append(args, int64(s.stamp))
+	for range t.columns {
+		args = append(args, gocql.UnsetValue)
+	}
+	for from := 0; from < len(s.cells); {
+		to := from + 1
+		for to < len(s.cells) && s.cells[to].Column == s.cells[from].Column {
+			to++
+		}
+		i, ok := t.index[s.cells[from].Column]
+		if !ok {
+			return nil, &sink.Error{Disposition: sink.Fatal, Op: "bind " + t.name,
+				Err: fmt.Errorf("the view set column %s, which its table does not have", s.cells[from].Column)}
+		}
+		if kind := t.columns[i].Type; kind.IsCollection() {
+			args[1+i] = encodeCollection(kind.Kind(), s.cells[from:to])
+		} else {
+			args[1+i] = encoded(s.cells[from].Value.Bytes())
+		}
+		from = to
+	}
+	for _, v := range s.key {
+		args = append(args, encoded(v.Bytes()))
+	}
+	return args, nil
+}

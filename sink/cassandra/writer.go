@@ -1,0 +1,249 @@
+package cassandra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/apache/cassandra-gocql-driver/v2"
+	"go.uber.org/zap"
+
+	"penstock/sink"
+	"penstock/view"
+)
+
+const (
+	// maxCandidates is how many hosts a request may go to: as many as replicas at the usual replication factor.
+	maxCandidates = 3
+	// unknownTries bounds the repeats of a failure that nobody classified.
+	unknownTries = 5
+	// complainEvery is how many attempts of one request pass between two lines in the log.
+	complainEvery = 8
+	// neighbourhood is how recent a success of the same hosts must be to blame a record for its failure.
+	neighbourhood = 30 * time.Second
+	// schemaCheckTimeout bounds the look at the schema that follows a refused statement.
+	schemaCheckTimeout = 10 * time.Second
+)
+
+// WriterConfig configures a [Writer].
+type WriterConfig struct {
+	View               view.View
+	Generation         view.Generation
+	MaxRequestsPerHost int // permits of each coordinator host, at least 1
+	Log                *zap.Logger
+	// Observe is told of every attempt: which host, how long it took from the moment it had its permit, and its
+	// classified error.
+	Observe func(host string, took time.Duration, err error)
+}
+
+// Writer applies writes to the tables of one generation of one view. It groups mutations of one partition, merges what
+// is written twice, sends each group through a permit of one coordinator host, and repeats what failed for a while or
+// for reasons unknown, for hours if need be.
+//
+// Its goroutines live while there is something to send, never more than there are permits; Wait waits for them.
+type Writer struct {
+	session *Session
+	config  WriterConfig
+	tables  map[string]*table
+	gate    *gate
+
+	mu      sync.Mutex
+	queue   []*request
+	workers int
+	running sync.WaitGroup
+}
+
+// NewWriter returns a writer. It does not check that the tables exist.
+func NewWriter(s *Session, c WriterConfig) (*Writer, error) {
+	if c.MaxRequestsPerHost < 1 {
+		return nil, fmt.Errorf("max requests per host %d: must be at least 1", c.MaxRequestsPerHost)
+	}
+	if err := view.Check(c.View); err != nil {
+		return nil, err
+	}
+	if c.Observe == nil {
+		c.Observe = func(string, time.Duration, error) {}
+	}
+	tables := map[string]*table{}
+	for _, t := range c.View.Tables() {
+		tables[t.Name] = newTable(s.keyspace, t, c.Generation)
+	}
+	return &Writer{session: s, config: c, tables: tables, gate: newGate(c.MaxRequestsPerHost)}, nil
+}
+
+// Submit takes writes and returns at once; each is settled later. Once ctx ends, nothing more of them is sent, and what
+// has no outcome yet is settled with the cause of ctx's end. The number of writes in hand is the caller's to bound. A
+// mutation of a table that the view does not have panics: the view broke its promise.
+func (w *Writer) Submit(ctx context.Context, writes []*sink.Write) {
+	requests := plan(ctx, w.tables, writes)
+	capacity := w.gate.capacity()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue = append(w.queue, requests...)
+	for range min(len(requests), capacity-w.workers) {
+		w.workers++
+		w.running.Go(w.work)
+	}
+}
+
+// Wait returns when no worker is left, which is when everything submitted is settled.
+func (w *Writer) Wait() { w.running.Wait() }
+
+// work sends requests until the queue is empty.
+func (w *Writer) work() {
+	for {
+		w.mu.Lock()
+		if len(w.queue) == 0 {
+			w.queue = nil // lets go of the backing array
+			w.workers--
+			w.mu.Unlock()
+			return
+		}
+		r := w.queue[0]
+		w.queue[0] = nil
+		w.queue = w.queue[1:]
+		w.mu.Unlock()
+		w.apply(r)
+	}
+}
+
+// apply sends a request until it has an outcome, and settles it.
+func (w *Writer) apply(r *request) {
+	unknown := 0
+	for attempt := 0; ; attempt++ {
+		hosts, err := w.attempt(r)
+		if err == nil {
+			r.settle(nil)
+			return
+		}
+		if r.ctx.Err() != nil {
+			r.settle(context.Cause(r.ctx))
+			return
+		}
+		disposition := classify(err)
+		if disposition == sink.Unknown {
+			unknown++
+			if unknown >= unknownTries && w.gate.succeededSince(hosts, time.Now().Add(-neighbourhood)) &&
+				w.refuse(r, view.CodeUnexplained, err) {
+				return
+			}
+		}
+		switch disposition {
+		case sink.Poison:
+			if w.refuse(r, view.CodeRejected, err) {
+				return
+			}
+		case sink.Fatal:
+			r.settle(&sink.Error{Disposition: sink.Fatal, Op: "write " + r.table.name, Err: err})
+			return
+		case sink.Transient, sink.Overload, sink.Unknown:
+		}
+		if attempt%complainEvery == complainEvery-1 {
+			w.config.Log.Warn("write does not get through, repeating", zap.String("table", r.table.name),
+				zap.Stringer("disposition", disposition), zap.Error(err))
+		}
+		select {
+		case <-time.After(backoff(disposition, attempt)):
+		case <-r.ctx.Done():
+			r.settle(context.Cause(r.ctx))
+			return
+		}
+	}
+}
+
+// attempt sends a request once, through a permit of one of the hosts that it returns.
+func (w *Writer) attempt(r *request) ([]string, error) {
+	if err := context.Cause(r.ctx); err != nil {
+		return nil, err
+	}
+	candidates := w.session.policy.candidates(w.session.keyspace, routingKey(r.partition), maxCandidates)
+	if len(candidates) == 0 {
+		return nil, gocql.ErrNoConnections
+	}
+	hosts := make([]string, len(candidates))
+	for i, c := range candidates {
+		hosts[i] = c.Info().HostID()
+	}
+	chosen, err := w.gate.acquire(r.ctx, hosts)
+	if err != nil {
+		return hosts, err
+	}
+	start := time.Now()
+	err = w.execute(pin(r.ctx, candidates[chosen]), r)
+	end := time.Now()
+	if err == nil {
+		w.gate.succeeded(hosts[chosen], end)
+	}
+	w.gate.release(hosts[chosen])
+	w.config.Observe(candidates[chosen].Info().ConnectAddressAndPort(), end.Sub(start), wrap("write "+r.table.name, err))
+	return hosts, err
+}
+
+// execute sends the request's statements: as one UNLOGGED batch, which Cassandra applies as one mutation since all are
+// of one partition, or one by one where they are too large for that.
+func (w *Writer) execute(ctx context.Context, r *request) error {
+	statements := r.statements()
+	size := 0
+	for _, p := range r.parts {
+		size += p.mutation.Size()
+	}
+	if len(statements) > 1 && size <= maxRequestBytes {
+		batch := w.session.driver.Batch(gocql.UnloggedBatch).WithContext(ctx).DefaultTimestamp(false)
+		for _, s := range statements {
+			args, err := r.table.bind(s)
+			if err != nil {
+				return err
+			}
+			batch.Query(r.table.updateCQL, args...)
+		}
+		return batch.Exec()
+	}
+	for _, s := range statements {
+		args, err := r.table.bind(s)
+		if err != nil {
+			return err
+		}
+		if err := w.session.driver.Query(r.table.updateCQL, args...).WithContext(ctx).Exec(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refuse finds the guilty record of a request that failed for good. One of several is found by sending each by itself.
+// A single one is poison, unless the fault is the schema's: then every record would fail, and the writer cannot go on.
+// It returns false when the schema could not be looked at: then nobody is guilty yet, and the request is repeated.
+func (w *Writer) refuse(r *request, code view.Code, cause error) bool {
+	if requests := r.split(); len(requests) > 1 {
+		for _, single := range requests {
+			w.apply(single)
+		}
+		return true
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, schemaCheckTimeout)
+	defer cancel()
+	err := w.session.CheckSchema(ctx, w.config.View, w.config.Generation)
+	if _, broken := errors.AsType[*SchemaError](err); broken {
+		r.settle(err)
+		return true
+	}
+	if err != nil {
+		return false
+	}
+	r.settle(&view.Poison{Stage: view.StageWrite, Code: code, Err: fmt.Errorf("write %s: %w", r.table.name, cause)})
+	return true
+}
+
+// backoff is the wait before the next attempt: full jitter, doubling from 50 ms, or from 500 ms when the cluster asks
+// for less, up to 10 s.
+func backoff(d sink.Disposition, attempt int) time.Duration {
+	base := 50 * time.Millisecond
+	if d == sink.Overload {
+		base = 500 * time.Millisecond
+	}
+	limit := min(base<<min(attempt, 10), 10*time.Second)
+	return rand.N(limit)
+}

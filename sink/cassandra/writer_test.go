@@ -1,0 +1,273 @@
+package cassandra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+	"pgregory.net/rapid"
+
+	"penstock/localstack/stacktest"
+	"penstock/order"
+	"penstock/sink"
+	"penstock/view"
+	"penstock/view/viewtest"
+)
+
+// kitchenView has one table with a column of every kind. Nothing is ever projected with it.
+type kitchenView struct{ revision string }
+
+func (kitchenView) Name() string                             { return "kitchen" }
+func (v kitchenView) Revision() string                       { return v.revision }
+func (kitchenView) Tables() []view.Table                     { return []view.Table{viewtest.Kitchen} }
+func (kitchenView) Project(view.Record) (view.Result, error) { return view.Result{}, nil }
+
+func connect(t *testing.T, s stacktest.Stack, keyspace string) *Session {
+	t.Helper()
+	session, err := Connect(Config{
+		Hosts: s.CassandraHosts, Datacenter: s.Datacenter, Keyspace: keyspace, Consistency: "LOCAL_QUORUM",
+		Timeout: 10 * time.Second, Log: zaptest.NewLogger(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(session.Close)
+	return session
+}
+
+func newTestWriter(t *testing.T, session *Session, v view.View) *Writer {
+	t.Helper()
+	w, err := NewWriter(session, WriterConfig{View: v, Generation: 1, MaxRequestsPerHost: 16, Log: zap.Must(zap.NewDevelopment())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Wait)
+	return w
+}
+
+// apply submits mutations, each as a record of its own, and returns what each was settled with.
+func apply(w *Writer, ctx context.Context, mutations []view.Mutation) []error {
+	outcomes := make([]error, len(mutations))
+	var settled sync.WaitGroup
+	settled.Add(len(mutations))
+	writes := make([]*sink.Write, len(mutations))
+	for i, m := range mutations {
+		writes[i] = &sink.Write{Mutations: []view.Mutation{m}, Settle: func(err error) {
+			outcomes[i] = err
+			settled.Done()
+		}}
+	}
+	w.Submit(ctx, writes)
+	settled.Wait()
+	return outcomes
+}
+
+// What Cassandra returns after random mutations in random order, with repetition and in groups of any size, is what
+// Merge says.
+func TestCassandraMergesAsViewDoes(t *testing.T) {
+	stack := stacktest.Require(t)
+	session := connect(t, stack, stack.KeyspaceName(t))
+	if err := session.Setup(t.Context(), stack.Datacenter, stack.ReplicationFactor, kitchenView{"1"}, 1); err != nil {
+		t.Fatal(err)
+	}
+	writer := newTestWriter(t, session, kitchenView{"1"})
+	round := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		round++
+		mutations := viewtest.Mutations(rt, viewtest.Kitchen)
+		want := map[string]view.Row{}
+		for i := range mutations {
+			m := &mutations[i]
+			key := append([]view.Value{view.TextValue(fmt.Sprintf("%d/%s", round, m.Key[0].Text()))}, m.Key[1:]...)
+			m.Key = key
+			row := want[m.RowKey()]
+			row.Key, row.Cells = key, view.Merge(row.Cells, m.Cells)
+			want[m.RowKey()] = row
+		}
+		sent := append(append([]view.Mutation(nil), mutations...), mutations[:len(mutations)/2]...)
+		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "order"), 0))
+		random.Shuffle(len(sent), func(i, j int) { sent[i], sent[j] = sent[j], sent[i] })
+		for len(sent) > 0 {
+			n := 1 + random.IntN(len(sent))
+			if err := errors.Join(apply(writer, t.Context(), sent[:n])...); err != nil {
+				rt.Fatal(err)
+			}
+			sent = sent[n:]
+		}
+		for _, row := range want {
+			got, ok, err := session.ReadRow(t.Context(), viewtest.Kitchen, 1, row.Key)
+			if err != nil || !ok {
+				rt.Fatalf("read back: found %v, %v", ok, err)
+			}
+			for i := range row.Cells {
+				row.Cells[i].Stamp = 0
+			}
+			if d := cmp.Diff(row.Cells, got.Cells, cmp.Comparer(func(a, b view.Value) bool { return a == b })); d != "" {
+				rt.Fatalf("Cassandra's row is not Merge's (-merge +cassandra):\n%s", d)
+			}
+		}
+	})
+}
+
+func TestSetupIsRepeatableAndRefusesAnotherRevision(t *testing.T) {
+	stack := stacktest.Require(t)
+	session := connect(t, stack, stack.KeyspaceName(t))
+	ctx := t.Context()
+	if err := session.CheckSchema(ctx, kitchenView{"1"}, 1); err == nil || !strings.Contains(err.Error(), "the keyspace does not exist") {
+		t.Errorf("check before setup: %v", err)
+	}
+	for range 2 {
+		if err := session.Setup(ctx, stack.Datacenter, stack.ReplicationFactor, kitchenView{"1"}, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := session.CheckRevision(ctx, kitchenView{"1"}, 1); err != nil {
+		t.Error(err)
+	}
+	for name, refused := range map[string]error{
+		"run":                  session.CheckRevision(ctx, kitchenView{"2"}, 1),
+		"setup":                session.Setup(ctx, stack.Datacenter, stack.ReplicationFactor, kitchenView{"2"}, 1),
+		"generation not built": session.CheckRevision(ctx, kitchenView{"1"}, 2),
+	} {
+		if _, ok := errors.AsType[*RevisionError](refused); !ok || sink.DispositionOf(refused) != sink.Fatal {
+			t.Errorf("%s: %v, want a fatal revision error", name, refused)
+		}
+	}
+	if err := session.Setup(ctx, stack.Datacenter, stack.ReplicationFactor, kitchenView{"2"}, 2); err != nil {
+		t.Errorf("a second generation with its own revision: %v", err)
+	}
+}
+
+func TestEveryDifferenceOfTheSchemaIsNamed(t *testing.T) {
+	stack := stacktest.Require(t)
+	keyspace := stack.KeyspaceName(t)
+	session := connect(t, stack, keyspace)
+	if err := session.Setup(t.Context(), stack.Datacenter, stack.ReplicationFactor, order.View{}, 1); err != nil {
+		t.Fatal(err)
+	}
+	raw := stack.Session(t)
+	for _, cql := range []string{
+		"ALTER TABLE %s.order_by_id_g1 DROP units",
+		"ALTER TABLE %s.order_by_id_g1 DROP currency",
+		"ALTER TABLE %s.order_by_id_g1 ADD currency blob",
+		"ALTER TABLE %s.order_by_id_g1 ADD not_ours text",
+		"ALTER TYPE %s.payment_g1 ADD extra int",
+		"DROP TABLE %s.orders_by_customer_g1",
+	} {
+		if err := raw.Query(fmt.Sprintf(cql, keyspace)).Exec(); err != nil {
+			t.Skipf("%s: %v", cql, err)
+		}
+	}
+	err := session.CheckSchema(t.Context(), order.View{}, 1)
+	failed, ok := errors.AsType[*SchemaError](err)
+	if !ok {
+		t.Fatalf("%v, want a schema error", err)
+	}
+	for _, want := range []string{"column units (int) is missing", "column currency is blob, the view has text",
+		"type payment_g1 is", "table orders_by_customer_g1 is missing"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not named in %v", want, failed)
+		}
+	}
+	if strings.Contains(err.Error(), "not_ours") {
+		t.Errorf("a column the view does not know is no difference: %v", err)
+	}
+}
+
+// A record that Cassandra refuses is found out among those it was sent with, and is the only one refused.
+func TestOnlyTheGuiltyRecordIsRefused(t *testing.T) {
+	stack := stacktest.Require(t)
+	session := connect(t, stack, stack.KeyspaceName(t))
+	stock := viewtest.Stock{}
+	if err := session.Setup(t.Context(), stack.Datacenter, stack.ReplicationFactor, stock, 1); err != nil {
+		t.Fatal(err)
+	}
+	writer := newTestWriter(t, session, stock)
+	table := stock.Tables()[0]
+	var mutations []view.Mutation
+	for i := range 10 {
+		onHand := view.IntValue(int32(i))
+		if i == 4 {
+			onHand = view.TextValue("three bytes too many") // not an int: the server refuses the statement
+		}
+		mutations = append(mutations, view.Mutation{
+			Table: table.Name,
+			Key:   []view.Value{view.TextValue("w"), view.TextValue(fmt.Sprintf("sku-%d", i))},
+			Cells: []view.Cell{{Column: "on_hand", Value: onHand, Stamp: 7}},
+		})
+	}
+	for i, err := range apply(writer, t.Context(), mutations) {
+		p, poison := view.AsPoison(err)
+		if i == 4 {
+			if !poison || p.Stage != view.StageWrite || p.Code != view.CodeRejected {
+				t.Errorf("the guilty record: %v, want poison", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("record %d: %v", i, err)
+		}
+	}
+}
+
+// A table that disappears is no record's fault: nothing is refused as poison.
+func TestAMissingTableIsFatal(t *testing.T) {
+	stack := stacktest.Require(t)
+	keyspace := stack.KeyspaceName(t)
+	session := connect(t, stack, keyspace)
+	stock := viewtest.Stock{}
+	if err := session.Setup(t.Context(), stack.Datacenter, stack.ReplicationFactor, stock, 1); err != nil {
+		t.Fatal(err)
+	}
+	writer := newTestWriter(t, session, stock)
+	mutation := view.Mutation{
+		Table: "stock",
+		Key:   []view.Value{view.TextValue("w"), view.TextValue("s")},
+		Cells: []view.Cell{{Column: "on_hand", Value: view.IntValue(1), Stamp: 7}},
+	}
+	if err := stack.Session(t).Query(fmt.Sprintf("DROP TABLE %s.stock_g1", keyspace)).Exec(); err != nil {
+		t.Fatal(err)
+	}
+	err := apply(writer, t.Context(), []view.Mutation{mutation})[0]
+	if sink.DispositionOf(err) != sink.Fatal || !strings.Contains(err.Error(), "table stock_g1 is missing") {
+		t.Errorf("%v, want a fatal error that names the table", err)
+	}
+}
+
+// Once the context has ended nothing is sent, and everything is settled with its cause.
+func TestNothingIsSentOnceTheContextHasEnded(t *testing.T) {
+	stack := stacktest.Require(t)
+	session := connect(t, stack, stack.KeyspaceName(t))
+	var attempts atomic.Int64
+	writer, err := NewWriter(session, WriterConfig{View: viewtest.Stock{}, Generation: 1, MaxRequestsPerHost: 1, Log: zaptest.NewLogger(t),
+		Observe: func(string, time.Duration, error) { attempts.Add(1) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := errors.New("lease lost")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(lost)
+	mutations := make([]view.Mutation, 50)
+	for i := range mutations {
+		mutations[i] = view.Mutation{Table: "stock", Key: []view.Value{view.TextValue(fmt.Sprint(i)), view.TextValue("s")},
+			Cells: []view.Cell{{Column: "on_hand", Value: view.IntValue(1), Stamp: 7}}}
+	}
+	for _, err := range apply(writer, ctx, mutations) {
+		if !errors.Is(err, lost) {
+			t.Errorf("settled with %v, want the cause", err)
+		}
+	}
+	writer.Wait()
+	if n := attempts.Load(); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}

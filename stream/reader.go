@@ -1,0 +1,232 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+
+	"penstock/checkpoint"
+)
+
+// A shard's read quotas, which all its polling consumers share.
+const (
+	callsPerSecond = 5
+	bytesPerSecond = 2_000_000
+
+	// MaxReplyBytes is the most that one GetRecords call returns.
+	MaxReplyBytes = 10 << 20
+	// MaxReplyRecords is the largest limit GetRecords takes.
+	MaxReplyRecords = 10_000
+
+	// idlePoll is the pause after a reply that says there is nothing more: an event waits half of it on average, and
+	// half of the shard's calls are left to other consumers.
+	idlePoll = 400 * time.Millisecond
+)
+
+// Start is where a shard is read from when there is no checkpoint.
+type Start struct {
+	At time.Time // records that arrived at or after it; the zero time means the oldest record there is
+}
+
+// Record is a record as it was read.
+type Record struct {
+	Sequence     checkpoint.Sequence
+	PartitionKey string // may be empty
+	Data         []byte
+	Arrival      time.Time
+}
+
+// Batch is what one call returned.
+type Batch struct {
+	Records []Record
+	Behind  time.Duration // how far the end of the batch is behind the tip of the shard
+	Known   bool          // whether Behind is known
+	End     bool          // the shard is closed and this was the last of it
+}
+
+// Reader reads one shard by polling. It belongs to one goroutine.
+type Reader struct {
+	stream   *Stream
+	shard    string
+	start    Start
+	position checkpoint.Sequence // the last record handed out, or the checkpoint
+	fresh    bool                // position is where the shard begins: nothing of it was read yet
+	iterator *string             // nil: get one
+	calls    *rate.Limiter
+	bytes    *rate.Limiter
+	pause    time.Duration // before the next call
+	failures int           // in a row
+}
+
+// Reader returns a reader that begins after the checkpoint, or at start when there is none. A checkpoint that is the
+// shard's own starting sequence number means its beginning.
+func (s *Stream) Reader(shard Shard, after checkpoint.Sequence, start Start) *Reader {
+	return &Reader{
+		stream:   s,
+		shard:    shard.ID,
+		start:    start,
+		position: after,
+		fresh:    after != "" && after == shard.Start,
+		calls:    rate.NewLimiter(callsPerSecond, 1),
+		bytes:    rate.NewLimiter(bytesPerSecond, bytesPerSecond),
+	}
+}
+
+// Ready waits until the shard's quotas, and the pause after a failure or an empty reply, allow the next call. The error
+// is the cause of ctx's end.
+func (r *Reader) Ready(ctx context.Context) error {
+	if err := sleep(ctx, r.pause); err != nil {
+		return err
+	}
+	r.pause = 0
+	if err := r.calls.Wait(ctx); err != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// Next asks once for the next batch, of at most limit records. The batch may be empty: because there is nothing more,
+// or because the service did not answer, throttled, or let the iterator expire. Then Ready waits longer, and a new
+// iterator goes on after the last record handed out. The error is the cause of ctx's end or a fatal [*Error].
+func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
+	batch, err := r.next(ctx, limit)
+	if err == nil {
+		r.failures = 0
+		return batch, nil
+	}
+	if ctx.Err() != nil {
+		return Batch{}, context.Cause(ctx)
+	}
+	failed, ok := errors.AsType[*Error](err)
+	if !ok || failed.Kind == Fatal {
+		return Batch{}, err
+	}
+	if failed.Kind == Rewind {
+		r.iterator = nil
+	}
+	r.failures++
+	r.pause = backoff(r.failures)
+	if r.failures%complainEvery == 0 {
+		r.stream.log.Warn("kinesis does not answer, repeating", zap.String("shard", r.shard), zap.Int("failures", r.failures), zap.Error(err))
+	}
+	return Batch{}, nil
+}
+
+// complainEvery is how many failures in a row pass between two lines in the log.
+const complainEvery = 5
+
+func (r *Reader) next(ctx context.Context, limit int) (Batch, error) {
+	if r.iterator == nil {
+		if err := r.seek(ctx); err != nil {
+			return Batch{}, err
+		}
+	}
+	out, err := r.getRecords(ctx, limit)
+	if err != nil {
+		return Batch{}, r.stream.wrap("get records of "+r.shard+" in", err)
+	}
+	batch, size, err := r.decode(out)
+	if err != nil {
+		return Batch{}, err
+	}
+	if n := len(batch.Records); n > 0 {
+		r.position, r.fresh = batch.Records[n-1].Sequence, false
+	}
+	r.iterator = out.NextShardIterator
+	r.pause = r.debt(size)
+	if size == 0 && batch.Known && batch.Behind == 0 {
+		r.pause = idlePoll
+	}
+	return batch, nil
+}
+
+// decode returns the batch of a reply and the bytes of its records.
+func (r *Reader) decode(out *kinesis.GetRecordsOutput) (batch Batch, size int, err error) {
+	batch = Batch{End: out.NextShardIterator == nil, Records: make([]Record, 0, len(out.Records))}
+	if out.MillisBehindLatest != nil {
+		batch.Behind, batch.Known = time.Duration(*out.MillisBehindLatest)*time.Millisecond, true
+	}
+	for _, d := range out.Records {
+		if d.SequenceNumber == nil || d.ApproximateArrivalTimestamp == nil {
+			return Batch{}, 0, r.stream.wrap("get records of "+r.shard+" in", errIncomplete)
+		}
+		size += len(d.Data)
+		batch.Records = append(batch.Records, Record{
+			Sequence:     checkpoint.Sequence(*d.SequenceNumber),
+			PartitionKey: aws.ToString(d.PartitionKey),
+			Data:         d.Data,
+			Arrival:      *d.ApproximateArrivalTimestamp,
+		})
+	}
+	return batch, size, nil
+}
+
+func (r *Reader) getRecords(ctx context.Context, limit int) (*kinesis.GetRecordsOutput, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	limit = max(1, min(limit, MaxReplyRecords))
+	return r.stream.client.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: r.iterator, Limit: aws.Int32(int32(limit))})
+}
+
+// seek gets an iterator for the reader's position.
+func (r *Reader) seek(ctx context.Context) error {
+	in := &kinesis.GetShardIteratorInput{StreamName: &r.stream.name, ShardId: &r.shard}
+	switch {
+	case r.fresh || (r.position == "" && r.start.At.IsZero()):
+		in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon
+	case r.position == "":
+		in.ShardIteratorType, in.Timestamp = types.ShardIteratorTypeAtTimestamp, &r.start.At
+	default:
+		in.ShardIteratorType, in.StartingSequenceNumber = types.ShardIteratorTypeAfterSequenceNumber, aws.String(string(r.position))
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	out, err := r.stream.client.GetShardIterator(ctx, in)
+	if err != nil {
+		return r.stream.wrap("get an iterator of "+r.shard+" in", err)
+	}
+	if out.ShardIterator == nil {
+		return r.stream.wrap("get an iterator of "+r.shard+" in", errIncomplete)
+	}
+	r.iterator = out.ShardIterator
+	return nil
+}
+
+// debt charges a reply to the shard's bytes and returns how long to wait before the next call. A reply may be several
+// times what a second allows.
+func (r *Reader) debt(size int) time.Duration {
+	var wait time.Duration
+	now := time.Now()
+	for size > 0 {
+		n := min(size, bytesPerSecond)
+		wait = r.bytes.ReserveN(now, n).DelayFrom(now)
+		size -= n
+	}
+	return wait
+}
+
+// backoff is full jitter, doubling from 200 ms after the first failure up to 10 s.
+func backoff(failures int) time.Duration {
+	return rand.N(min(100*time.Millisecond<<min(failures, 10), 10*time.Second))
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
