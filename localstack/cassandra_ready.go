@@ -1,0 +1,106 @@
+package localstack
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	gocql "github.com/apache/cassandra-gocql-driver/v2"
+)
+
+const (
+	cqlBootstrapped = "SELECT bootstrapped FROM system.local WHERE key = 'local'"
+	// Every range is read from both its replicas, so that one statement reaches every node of three.
+	cqlReadWholeRing = "SELECT count(*) FROM system_traces.sessions"
+)
+
+const (
+	readyInterval  = 250 * time.Millisecond
+	connectTimeout = 2 * time.Second
+	queryTimeout   = 5 * time.Second
+)
+
+// await tries until it succeeds or ctx ends, and then returns why the last try failed.
+func await(ctx context.Context, try func(context.Context) error) error {
+	retry := time.NewTicker(readyInterval)
+	defer retry.Stop()
+	for {
+		err := try(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w; the last try: %w", context.Cause(ctx), err)
+		case <-retry.C:
+		}
+	}
+}
+
+func (n cassandraNode) ready(ctx context.Context) error {
+	return await(ctx, func(ctx context.Context) error { return nodeAnswers(ctx, n.addrs.cql) })
+}
+
+// nodeAnswers returns nil when the node has joined the ring and answers CQL.
+func nodeAnswers(ctx context.Context, node netip.AddrPort) error {
+	return withSession(node, func(session *gocql.Session) error {
+		var state string
+		if err := session.Query(cqlBootstrapped).ScanContext(ctx, &state); err != nil {
+			return err
+		}
+		if state != "COMPLETED" {
+			return fmt.Errorf("bootstrap of %s: %s", node, state)
+		}
+		return nil
+	})
+}
+
+// ringAnswers returns nil when the node, asked as coordinator, reads from all others. Until a node has heard by gossip that another is
+// up it refuses this as unavailable.
+func ringAnswers(ctx context.Context, node netip.AddrPort) error {
+	return withSession(node, func(session *gocql.Session) error {
+		var rows int
+		return session.Query(cqlReadWholeRing).Consistency(gocql.All).ScanContext(ctx, &rows)
+	})
+}
+
+// withSession runs use on a connection to this node and no other.
+func withSession(node netip.AddrPort, use func(*gocql.Session) error) error {
+	cluster := gocql.NewCluster(node.Addr().String())
+	cluster.Port = int(node.Port())
+	cluster.DisableInitialHostLookup = true
+	cluster.NumConns = 1
+	cluster.ConnectTimeout = connectTimeout
+	cluster.Timeout = queryTimeout
+	cluster.Logger = silence{}
+	session, err := cluster.CreateSession()
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", node, err)
+	}
+	defer session.Close()
+	return use(session)
+}
+
+// AwaitRing returns when every Cassandra node reaches every other, or when ctx ends. Restart returns when the restarted node answers;
+// the others may take a second longer to hear of it.
+func (s *Stack) AwaitRing(ctx context.Context) error {
+	if len(s.nodes) < 2 {
+		return nil
+	}
+	for _, node := range s.nodes {
+		err := await(ctx, func(ctx context.Context) error { return ringAnswers(ctx, node.Addr()) })
+		if err != nil {
+			return fmt.Errorf("wait until %s reaches the ring: %w", node.Name(), err)
+		}
+	}
+	return nil
+}
+
+// silence drops the driver's messages: while a server starts, refused connections are its normal state.
+type silence struct{}
+
+func (silence) Error(string, ...gocql.LogField)   {}
+func (silence) Warning(string, ...gocql.LogField) {}
+func (silence) Info(string, ...gocql.LogField)    {}
+func (silence) Debug(string, ...gocql.LogField)   {}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"penstock/localstack/e2e"
+)
+
+// bar shows progress on standard error: a line that is drawn again on a terminal, now and then a line elsewhere.
+type bar struct {
+	scrapes []e2e.Scrape // newest of each running daemon
+
+	shown time.Time
+	at    time.Time
+	done  int
+	rate  float64 // records a second, smoothed
+}
+
+const barWidth = 30
+
+func (b *bar) draw(done, total int) {
+	now := time.Now()
+	if !b.at.IsZero() {
+		b.rate = 0.7*b.rate + 0.3*float64(max(0, done-b.done))/now.Sub(b.at).Seconds()
+	}
+	b.at, b.done = now, done
+	share := min(1, float64(done)/float64(total))
+	lag, parked := time.Duration(0), int64(0)
+	for _, s := range b.scrapes {
+		behind, _ := s.Behind(len(s.Lag))
+		lag = max(lag, behind)
+		parked += s.Parked
+	}
+	full := int(share * barWidth)
+	line := fmt.Sprintf("[%s%s] %3.0f %%  %d of %d records  %4.0f/s  lag %.1f s  parked %d",
+		strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), 100*share, done, total, b.rate, lag.Seconds(), parked)
+	if terminal() {
+		fmt.Fprintf(os.Stderr, "\r%-100s", line)
+	} else if now.Sub(b.shown) > 3*time.Second {
+		b.shown = now
+		fmt.Fprintln(os.Stderr, line)
+	}
+}
+
+// clear ends the line that is being drawn.
+func (b *bar) clear() {
+	if terminal() && !b.at.IsZero() {
+		fmt.Fprintln(os.Stderr)
+	}
+}
+
+func terminal() bool {
+	info, err := os.Stderr.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+}

@@ -1,0 +1,102 @@
+package shop
+
+import "time"
+
+// Event is one event as it is sent.
+type Event struct {
+	ID         string    // of the event; a repetition has the same
+	Type       string    // without schema version: "order.placed"
+	OrderID    string    // UUID; also the record's partition key
+	CustomerID string    //
+	PlacedAt   time.Time // UTC, of the order, to the microsecond
+	Version    int64     // 1, 2, 3 … in the order
+	Time       time.Time // UTC, of the event, to the microsecond
+
+	Payload   []byte // what is sent; never nil
+	Duplicate bool   // repeats an event yielded earlier, with the same payload
+	Damage    Damage // what is wrong with Payload, empty for a sound event
+	Original  []byte // of a damaged event: the payload that was never sent; nil for a sound one
+
+	fact any // what happened: one of the structs below
+}
+
+// The types of event, without schema version.
+const (
+	typePlaced         = "order.placed"
+	typePaid           = "order.paid"
+	typeShipped        = "order.shipped"
+	typeDelivered      = "order.delivered"
+	typeCancelled      = "order.cancelled"
+	typeRefunded       = "order.refunded"
+	typeAddressChanged = "order.address_changed"
+)
+
+type placed struct {
+	currency string
+	lines    []line
+	address  *address // nil when the customer has not said yet
+}
+
+type line struct {
+	id, sku, name string
+	quantity      int64
+	priceMinor    int64
+}
+
+type address struct {
+	name, street, city, postalCode, country string
+}
+
+type paid struct {
+	id, method  string
+	amountMinor int64
+}
+
+// shipped is one parcel with its share of the order's lines.
+type shipped struct {
+	parcel, carrier, tracking string
+	lines                     []parcelLine
+}
+
+type parcelLine struct {
+	id       string
+	quantity int64
+}
+
+type delivered struct {
+	parcel string
+}
+
+type cancelled struct {
+	id, reason string
+}
+
+type refunded struct {
+	id, reason  string
+	amountMinor int64
+}
+
+type addressChanged struct {
+	address address
+}
+
+func typeOf(fact any) string {
+	switch fact.(type) {
+	case placed:
+		return typePlaced
+	case paid:
+		return typePaid
+	case shipped:
+		return typeShipped
+	case delivered:
+		return typeDelivered
+	case cancelled:
+		return typeCancelled
+	case refunded:
+		return typeRefunded
+	case addressChanged:
+		return typeAddressChanged
+	default:
+		panic("shop: a fact without a type of event")
+	}
+}
