@@ -1,0 +1,55 @@
+# Everything here needs Go 1.26; what starts the local stack also needs a JDK 17 and Maven, and the race detector a C compiler.
+# A line after "##" is a target's entry in `make help`.
+
+GO ?= go
+
+# A build never changes go.mod behind one's back.
+export GOFLAGS := -mod=readonly
+
+# Tools have a module of their own, so that their dependencies are not Penstock's.
+TOOL := $(GO) tool -modfile=tools/go.mod
+
+# What `make prove` can prove, and its defaults.
+PROOFS := crash
+RUNS ?= 20
+SEED ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## start a stack, feed it 5,000 orders, kill a daemon half-way, compare every row; about 3 minutes
+	$(GO) run ./localstack/demo
+
+.PHONY: dev
+dev: ## start a stack and a daemon, keep them running, and say what to type next
+	$(GO) run ./localstack/demo --dev
+
+# gofmt and go fix report by what they print, not by their exit code alone.
+.PHONY: check
+check: ## gofmt, vet, staticcheck, go fix and the import fences; starts nothing
+	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "gofmt -w is needed for:" "$$unformatted" >&2; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	@fixes=$$($(GO) fix -diff ./... 2>&1) && test -z "$$fixes" || { echo "$$fixes"; echo "go fix ./... is needed" >&2; exit 1; }
+	$(GO) test -count=1 -run '^TestFence' .
+
+# The packages share one Cassandra and, on a small machine, two processors: tests with deadlines of their own run one package
+# after another. Building first keeps the compiler out of their way, and finds what does not compile before a stack starts.
+.PHONY: test
+test: check ## check, then all tests with the race detector on one local stack; under 15 minutes
+	$(GO) build -race ./...
+	localstack/with-stack.sh $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --post-run-command tools/tally.sh \
+		-- -race -count=1 -timeout 15m -p 1 ./...
+
+.PHONY: prove
+prove: ## repeat a proof on one stack: make prove P=crash [RUNS=20] [SEED=n]
+ifeq ($(filter $(PROOFS),$(P)),)
+	@echo "usage: make prove P=PROOF [RUNS=20] [SEED=n], where PROOF is one of: $(PROOFS)" >&2; exit 2
+else
+	PROVE=$(P) RUNS=$(RUNS) SEED=$(SEED) localstack/with-stack.sh \
+		$(GO) test -count=1 -timeout 0 -v -run '^TestProve$$' ./localstack/e2e
+endif

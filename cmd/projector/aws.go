@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/logging"
+	"go.uber.org/zap"
+)
+
+// idleConnections is how many connections to one service are kept: the leases of many shards are renewed together.
+const idleConnections = 64
+
+// loadAWS reads region, credentials and endpoints as every AWS SDK does.
+func loadAWS(ctx context.Context, log *zap.Logger) (aws.Config, error) {
+	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = idleConnections })
+	c, err := awsconfig.LoadDefaultConfig(ctx,
+		awsconfig.WithHTTPClient(plainBodies{client}),
+		awsconfig.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
+			log.Debug("aws sdk", zap.String("message", fmt.Sprintf(format, v...)))
+		})))
+	if err != nil {
+		return aws.Config{}, &exitError{exitConfig, fmt.Errorf("load the AWS configuration: %w", err)}
+	}
+	if c.Region == "" {
+		return aws.Config{}, &exitError{exitConfig, errors.New("AWS region is not set: set AWS_REGION, or a profile that names one")}
+	}
+	return c, nil
+}
+
+// plainBodies shows net/http nothing of a request's body but io.Reader and io.Closer. The SDK (smithy-go v1.28.8) closes
+// a body as soon as the answer begins; a body that is closed by then answers net/http's last look through io.WriterTo
+// with an error, upon which the connection is closed under the answer. It takes a server within a millisecond to see it.
+type plainBodies struct{ *awshttp.BuildableClient }
+
+// Do implements the SDK's HTTPClient.
+func (c plainBodies) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		r = r.Clone(r.Context())
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return c.BuildableClient.Do(r)
+}

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"penstock/checkpoint/leasetable"
+	"penstock/config"
+	"penstock/objects"
+	"penstock/projector"
+	"penstock/sink"
+	"penstock/sink/cassandra"
+	"penstock/sink/deadletter"
+	"penstock/stream"
+	"penstock/view"
+)
+
+func runCommand() *cobra.Command {
+	var s settings
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Follow the stream and keep the view up to date",
+		Long: `Run follows the stream until it is told to stop. It shares the shards with every other daemon of the
+same application, and waits for what is out of reach: an absent Cassandra, S3 or DynamoDB is not a failure.
+
+SIGTERM or SIGINT drains: no more records are taken, those in flight are settled, checkpoints are
+committed and leases released. After drain_timeout, or at a second signal, the rest is abandoned to
+the next owner of the shards, and the exit code is 8.`,
+		Example: "  projector run --config penstock.yaml\n  PENSTOCK_TELEMETRY_LISTEN=:9100 projector run --config penstock.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			conf, err := s.load(c)
+			if err != nil {
+				return err
+			}
+			v, err := chooseView(conf)
+			if err != nil {
+				return err
+			}
+			log, err := newLogger(conf.Telemetry.LogLevel)
+			if err != nil {
+				return err
+			}
+			fetch, work, release := stopOnSignals(c.Context(), conf.DrainTimeout, log)
+			defer release()
+			return run(fetch, work, conf, v, log)
+		},
+	}
+	s.bind(c)
+	return c
+}
+
+// Why a drain is cut short.
+var (
+	errDrainTimeout = errors.New("drain_timeout is over")
+	errSecondSignal = errors.New("second signal")
+)
+
+// stopOnSignals returns the two contexts of a run. The first SIGTERM or SIGINT ends fetch; a second one, or the drain
+// timeout, ends work.
+func stopOnSignals(parent context.Context, drain time.Duration, log *zap.Logger) (fetch, work context.Context, release func()) {
+	work, abort := context.WithCancelCause(parent)
+	fetch, stop := context.WithCancelCause(work)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	done := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case got := <-signals:
+			log.Info("draining", zap.Stringer("signal", got), zap.Duration("at_most", drain))
+			stop(projector.ErrStopped)
+		case <-done:
+			return
+		}
+		select {
+		case <-signals:
+			abort(errSecondSignal)
+		case <-time.After(drain):
+			abort(errDrainTimeout)
+		case <-done:
+		}
+	}()
+	return fetch, work, func() {
+		signal.Stop(signals)
+		close(done)
+		<-ended
+		stop(nil)
+		abort(nil)
+	}
+}
+
+// run connects everything and follows the stream.
+func run(fetch, work context.Context, conf *config.Config, v view.View, log *zap.Logger) error {
+	limitMemory(int64(conf.Pressure.InFlight))
+	told, err := newTelemetry()
+	if err != nil {
+		return err
+	}
+	metrics, err := projector.NewMetrics(told.provider.Meter("penstock"))
+	if err != nil {
+		return err
+	}
+	stopPublic, err := serve("telemetry.listen", conf.Telemetry.Listen, told.public(), log)
+	if err != nil {
+		return err
+	}
+	defer stopPublic()
+	stopAdmin, err := serve("telemetry.admin", conf.Telemetry.Admin, told.admin(), log)
+	if err != nil {
+		return err
+	}
+	defer stopAdmin()
+
+	parts, err := connect(fetch, conf, v, log)
+	if errors.Is(err, projector.ErrStopped) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer parts.session.Close()
+	generation := view.Generation(conf.View.Generation)
+	writer, err := cassandra.NewWriter(parts.session, cassandra.WriterConfig{
+		View: v, Generation: generation, MaxRequestsPerHost: conf.Pressure.MaxRequestsPerHost,
+		Log: log.Named("writer"), Observe: metrics.Wrote,
+	})
+	if err != nil {
+		return err
+	}
+	defer writer.Wait()
+
+	p, err := projector.New(projector.Config{
+		Worker:     projector.NewWorkerID(conf.Leases.Worker),
+		Version:    version(),
+		View:       v,
+		Generation: generation,
+		Start:      stream.Start{At: conf.Kinesis.Start.At},
+		Failover:   conf.Leases.Failover,
+		InFlight:   int64(conf.Pressure.InFlight),
+		Log:        log,
+	}, projector.Dependencies{
+		Stream:      parts.stream,
+		Description: parts.description,
+		Leases:      parts.leases,
+		State:       parts.state,
+		Clock:       parts.dynamo.Clock,
+		Writer:      writer,
+		Parker:      deadletter.New(deadletter.Config{Log: log.Named("deadletter"), Failed: metrics.LetterFailed}, parts.bucket),
+		Metrics:     metrics,
+	})
+	if err != nil {
+		return err
+	}
+	live := p.Live
+	told.live.Store(&live)
+	told.ready.Store(true)
+	unready := context.AfterFunc(fetch, func() { told.ready.Store(false) })
+	defer unready()
+
+	err = p.Run(fetch, work)
+	counts := p.Counts()
+	log.Info("stopped", zap.Int64("read", counts.Read), zap.Int64("applied", counts.Applied), zap.Int64("parked", counts.Parked),
+		zap.Int64("abandoned", counts.Abandoned), zap.Error(err))
+	if cut := context.Cause(work); err == nil && cut != nil {
+		return &exitError{exitDrainPartial, fmt.Errorf("drain incomplete: %w: %d records were abandoned and will be read again", cut, counts.Abandoned)}
+	}
+	return err
+}
+
+// limitMemory keeps the heap within twice the records in flight and 64 MiB, unless GOMEMLIMIT says otherwise: records,
+// what is projected from them, and replies being decoded.
+func limitMemory(inFlight int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(2*inFlight + 64<<20)
+	}
+}
+
+// parts are the systems around the daemon, found to be there and fit.
+type parts struct {
+	stream      *stream.Stream
+	description stream.Description
+	dynamo      *leasetable.Client
+	leases      *leasetable.Table
+	state       *leasetable.State
+	session     *cassandra.Session
+	bucket      *objects.Store
+}
+
+// connect finds out whether everything is there, and waits for what does not answer. The error is one that waiting does
+// not help, or the cause of ctx's end.
+func connect(ctx context.Context, conf *config.Config, v view.View, log *zap.Logger) (*parts, error) {
+	awsConf, err := loadAWS(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	p := &parts{stream: stream.New(awsConf, conf.Kinesis.Stream, log), dynamo: leasetable.NewClient(awsConf)}
+	p.leases, p.state = tables(p.dynamo, conf)
+	// One attempt each: the parker repeats, and knows for how long.
+	p.bucket, err = objects.New(awsConf, objects.Config{Bucket: conf.DeadLetters.Bucket, Prefix: conf.DeadLetters.Prefix, Attempts: 1})
+	if err != nil {
+		return nil, err
+	}
+	await := func(what string, try func() error, fatal func(error) bool) error {
+		return await(ctx, log, what, try, fatal)
+	}
+	if err := await("kinesis", func() (err error) {
+		p.description, err = p.stream.Describe(ctx)
+		return err
+	}, func(err error) bool {
+		failed, ok := errors.AsType[*stream.Error](err)
+		return ok && failed.Kind == stream.Fatal
+	}); err != nil {
+		return nil, fmt.Errorf("%w: Penstock creates no streams", err)
+	}
+	for _, check := range []func(context.Context) error{p.leases.Check, p.state.Check} {
+		if err := await("dynamodb", func() error { return check(ctx) }, hopeless); err != nil {
+			return nil, fmt.Errorf("%w: projector setup creates lease and state tables", err)
+		}
+	}
+	// An S3 that does not answer is not waited for: only a shard that meets poison needs it.
+	if err := p.bucket.CheckBucket(ctx); objects.ClassOf(err) == objects.Fatal {
+		return nil, fmt.Errorf("dead_letters.bucket: %w", err)
+	} else if err != nil {
+		log.Warn("dead letters cannot be written at present", zap.Error(err))
+	}
+	generation := view.Generation(conf.View.Generation)
+	err = await("cassandra", func() (err error) {
+		if p.session == nil {
+			if p.session, err = cassandra.Connect(cassandraConfig(conf, log)); err != nil {
+				return err
+			}
+		}
+		if err := p.session.CheckSchema(ctx, v, generation); err != nil {
+			return err
+		}
+		return p.session.CheckRevision(ctx, v, generation)
+	}, func(err error) bool { return sink.DispositionOf(err) == sink.Fatal })
+	if err == nil {
+		return p, nil
+	}
+	if p.session != nil {
+		p.session.Close()
+	}
+	if _, ok := errors.AsType[*cassandra.SchemaError](err); ok {
+		return nil, fmt.Errorf("%w: projector setup creates keyspace and tables", err)
+	}
+	return nil, err
+}
+
+// await tries until it succeeds, fails for good, or ctx ends.
+func await(ctx context.Context, log *zap.Logger, what string, try func() error, fatal func(error) bool) error {
+	for attempt := 0; ; attempt++ {
+		err := try()
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		if err == nil || fatal(err) {
+			return err
+		}
+		wait := min(time.Second<<min(attempt, 4), 10*time.Second)
+		log.Warn("waiting for "+what, zap.Error(err))
+		select {
+		case <-time.After(wait/2 + rand.N(wait/2)):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"penstock/checkpoint/leasetable"
+	"penstock/config"
+	"penstock/order"
+	"penstock/sink/cassandra"
+	"penstock/view"
+)
+
+// settings is what the flags of every command say.
+type settings struct {
+	file       string
+	output     string
+	generation int
+}
+
+func (s *settings) bind(c *cobra.Command) {
+	c.Flags().StringVar(&s.file, "config", "", "YAML file; the environment (PENSTOCK_...) goes before it")
+	c.Flags().StringVarP(&s.output, "output", "o", "text", "what is printed to standard output: text or json")
+	c.Flags().IntVar(&s.generation, "generation", 0, "generation of the view's tables; goes before view.generation")
+}
+
+// load reads the configuration.
+func (s *settings) load(c *cobra.Command) (*config.Config, error) {
+	if s.output != "text" && s.output != "json" {
+		return nil, &exitError{exitUsage, fmt.Errorf("output %q: must be text or json", s.output)}
+	}
+	flags := map[string]string{}
+	if c.Flags().Changed("generation") {
+		flags["view.generation"] = strconv.Itoa(s.generation)
+	}
+	return config.Load(config.Sources{File: s.file, Env: os.Environ(), Flags: flags})
+}
+
+// print writes a result to standard output, as text or as JSON.
+func (s *settings) print(c *cobra.Command, text string, value any) error {
+	if s.output == "json" {
+		return json.NewEncoder(c.OutOrStdout()).Encode(value)
+	}
+	_, err := fmt.Fprintln(c.OutOrStdout(), text)
+	return err
+}
+
+// views are the views this program has, by name.
+func views() map[string]view.View {
+	return map[string]view.View{order.View{}.Name(): order.View{}}
+}
+
+func chooseView(c *config.Config) (view.View, error) {
+	v, ok := views()[c.View.Name]
+	if !ok {
+		return nil, &exitError{exitConfig, fmt.Errorf("view.name %q: this program has no such view; it has %q", c.View.Name, order.View{}.Name())}
+	}
+	return v, nil
+}
+
+// tables returns the lease table of the generation and the state table of the application.
+func tables(client *leasetable.Client, c *config.Config) (*leasetable.Table, *leasetable.State) {
+	leases := c.Application
+	if g := c.View.Generation; g > 1 {
+		leases += "-g" + strconv.Itoa(g)
+	}
+	return client.Leases(leases), client.State(c.Application + "-state")
+}
+
+func cassandraConfig(c *config.Config, log *zap.Logger) cassandra.Config {
+	return cassandra.Config{
+		Hosts:       c.Cassandra.Hosts,
+		Datacenter:  c.Cassandra.Datacenter,
+		Keyspace:    c.Cassandra.Keyspace,
+		Consistency: c.Cassandra.Consistency,
+		Timeout:     c.Cassandra.Timeout,
+		Username:    c.Cassandra.Username,
+		Password:    c.Cassandra.Password.Reveal(),
+		Log:         log,
+	}
+}

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/spf13/cobra"
+)
+
+func versionCommand() *cobra.Command {
+	var s settings
+	c := &cobra.Command{
+		Use:     "version",
+		Short:   "Print the program's version and the revisions of its views",
+		Example: "  projector version -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			text := fmt.Sprintf("projector %s %s", version(), runtime.Version())
+			revisions := map[string]string{}
+			for name, v := range views() {
+				revisions[name] = v.Revision()
+				text += fmt.Sprintf("\nview %s revision %s", name, v.Revision())
+			}
+			return s.print(c, text, map[string]any{"version": version(), "go": runtime.Version(), "views": revisions})
+		},
+	}
+	c.Flags().StringVarP(&s.output, "output", "o", "text", "text or json")
+	return c
+}

@@ -1,0 +1,66 @@
+package projector
+
+import "sync"
+
+// budget bounds the memory of records in flight over all shards of the process, in bytes. No shard may hold more than
+// half of it, so that one whose writes do not get through leaves room for the others.
+//
+// Room is reserved before a call whose reply has not been seen, for the largest reply there is, and corrected to what
+// the records really take once they are there. The correction may overdraw the budget by part of one reply; nobody gets
+// room again until that is paid back.
+type budget struct {
+	total int64
+
+	mu      sync.Mutex
+	used    int64
+	byShard map[string]int64
+	freed   chan struct{} // closed when something is given back, if anybody waits for that
+}
+
+func newBudget(total int64) *budget {
+	return &budget{total: total, byShard: map[string]int64{}}
+}
+
+// largest is the most that one shard can reserve at once.
+func (b *budget) largest() int64 { return b.total / 2 }
+
+// tryReserve takes n bytes for shard, at most largest. If there is no room it returns a channel that is closed when it
+// is worth trying again.
+func (b *budget) tryReserve(shard string, n int64) (ok bool, again <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.used+n <= b.total && b.byShard[shard]+n <= b.largest() {
+		b.add(shard, n)
+		return true, nil
+	}
+	if b.freed == nil {
+		b.freed = make(chan struct{})
+	}
+	return false, b.freed
+}
+
+// correct changes what shard holds by delta bytes: up or down after a reservation, down when a record is settled.
+func (b *budget) correct(shard string, delta int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.add(shard, delta)
+	if delta < 0 && b.freed != nil {
+		close(b.freed)
+		b.freed = nil
+	}
+}
+
+func (b *budget) add(shard string, delta int64) {
+	b.used += delta
+	b.byShard[shard] += delta
+	if b.byShard[shard] == 0 {
+		delete(b.byShard, shard)
+	}
+}
+
+// inUse returns the bytes in flight.
+func (b *budget) inUse() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used
+}

@@ -1,0 +1,270 @@
+// Package projector follows the shards of a stream and keeps a view up to date with them.
+//
+// A [Projector] holds the leases of some shards and runs one loop for each, which is told in shard.go. Around the loops
+// stand three goroutines: the supervisor, which starts and ends loops; the lease keeper, which takes, renews and gives
+// back leases; and discovery, which lists the stream's shards. Delivery is at least once, and the writes converge: a
+// record may be read and applied any number of times, by any number of workers, and the rows are the same.
+package projector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"penstock/checkpoint"
+	"penstock/sink"
+	"penstock/sink/deadletter"
+	"penstock/stream"
+	"penstock/view"
+)
+
+// Config configures a [Projector].
+type Config struct {
+	Worker     string // unique to this process: see [NewWorkerID]
+	Version    string // of the program, for dead letters
+	View       view.View
+	Generation view.Generation
+	Start      stream.Start  // where shards without a checkpoint begin
+	Failover   time.Duration // after which the leases of a silent worker are taken
+	InFlight   int64         // memory for records in flight over all shards, bytes; at least 1 MiB
+	Log        *zap.Logger
+}
+
+// Dependencies are the systems a projector works with.
+type Dependencies struct {
+	Stream      *stream.Stream
+	Description stream.Description // of Stream, as it was found at start
+	Leases      checkpoint.Store
+	State       StateTable
+	Clock       func() checkpoint.Clock // what is known of the local clock's error
+	Writer      Writer
+	Parker      Parker
+	Metrics     *Metrics
+}
+
+// Projector follows the shards of one stream. Run it once.
+type Projector struct {
+	config  Config
+	deps    Dependencies
+	ledger  *checkpoint.Ledger
+	budget  *budget
+	metrics *Metrics
+	ticked  atomic.Int64 // when the supervisor last came round, Unix nanoseconds
+
+	// Owned by the supervisor.
+	listed  map[string]stream.Shard // as discovery saw them last
+	running int
+}
+
+// New returns a projector. It starts nothing.
+func New(c Config, d Dependencies) (*Projector, error) {
+	if c.InFlight < 1<<20 {
+		return nil, fmt.Errorf("in flight %d bytes: must be at least 1 MiB", c.InFlight)
+	}
+	if err := view.Check(c.View); err != nil {
+		return nil, err
+	}
+	p := &Projector{
+		config:  c,
+		deps:    d,
+		ledger:  checkpoint.NewLedger(),
+		budget:  newBudget(c.InFlight),
+		metrics: d.Metrics,
+		listed:  map[string]stream.Shard{},
+	}
+	if err := p.metrics.observe(d.Stream.Name(), p.ledger, p.budget); err != nil {
+		return nil, fmt.Errorf("register the projector's metrics: %w", err)
+	}
+	p.tick()
+	return p, nil
+}
+
+// Counts returns the outcomes of all records so far.
+func (p *Projector) Counts() checkpoint.Counts { return p.ledger.Snapshot() }
+
+// stalled is how long the supervisor may be silent. It does nothing that takes time.
+const stalled = 30 * time.Second
+
+// Live reports an error when the projector's own loops no longer turn. It says nothing of the systems around it.
+func (p *Projector) Live() error {
+	if silent := time.Since(time.Unix(0, p.ticked.Load())); silent > stalled {
+		return fmt.Errorf("the supervisor has not come round for %s", silent.Round(time.Second))
+	}
+	return nil
+}
+
+func (p *Projector) tick() { p.ticked.Store(time.Now().UnixNano()) }
+
+// ended is what became of a shard's loop.
+type ended struct {
+	shard string
+	err   error
+}
+
+// Run follows shards until fetch ends, with the cause [ErrStopped]: then it takes no more records, waits until those it has are settled, gives its
+// leases back with their checkpoints and returns nil. When work ends first, what is not settled by then is abandoned.
+// Run returns an error when it ends by itself, because of something an operator must change.
+func (p *Projector) Run(fetch, work context.Context) error {
+	fetch, stop := context.WithCancelCause(fetch)
+	defer stop(nil)
+	keeper, err := newKeeper(keeperConfig{
+		Role:     p.role(),
+		Worker:   p.config.Worker,
+		Failover: p.config.Failover,
+		Store:    p.deps.Leases,
+		State:    p.deps.State,
+		Clock:    p.deps.Clock,
+		Log:      p.config.Log.Named("leases"),
+		OnEvent:  p.metrics.lease,
+	})
+	if err != nil {
+		return err
+	}
+	listings := make(chan []stream.Shard)
+	loops := make(chan ended)
+	var running sync.WaitGroup
+	running.Go(func() {
+		// It renews until the last shard has given its lease back: without that a drain could outlive its lease.
+		if err := keeper.Run(fetch); err != nil {
+			stop(fmt.Errorf("keep the leases: %w", err))
+		}
+	})
+	running.Go(func() {
+		if err := p.discover(fetch, listings); err != nil {
+			stop(err)
+		}
+	})
+
+	turn := time.NewTicker(time.Second)
+	defer turn.Stop()
+	stopping := fetch.Done()
+	for stopping != nil || p.running > 0 {
+		p.tick()
+		select {
+		case shards := <-listings:
+			p.list(keeper, shards)
+		case l := <-keeper.Acquired():
+			p.start(fetch, work, &running, l, loops)
+		case e := <-loops:
+			p.end(e, stop)
+		case <-turn.C:
+		case <-stopping:
+			stopping = nil
+		}
+	}
+	running.Wait()
+	if cause := context.Cause(fetch); cause != ErrStopped {
+		return cause
+	}
+	return nil
+}
+
+// role is what this fleet's notes in the state table are kept under.
+func (p *Projector) role() string { return "projector" + p.config.Generation.Suffix() }
+
+// ErrStopped is the cause with which a caller ends Run's fetch context when that is not an error.
+var ErrStopped = errors.New("stopped")
+
+// list tells the keeper which shards there are.
+func (p *Projector) list(k *keeper, shards []stream.Shard) {
+	refs := make([]ShardRef, len(shards))
+	clear(p.listed)
+	for i, s := range shards {
+		p.listed[s.ID] = s
+		refs[i] = ShardRef{ID: s.ID, Parents: s.Parents}
+	}
+	k.SetShards(refs)
+}
+
+// start runs the loop of a shard whose lease was acquired.
+func (p *Projector) start(fetch, work context.Context, running *sync.WaitGroup, l *lease, loops chan<- ended) {
+	log := p.config.Log.With(zap.String("shard", l.Shard()))
+	s := &shard{
+		id:      l.Shard(),
+		lease:   l,
+		reader:  p.deps.Stream.Reader(p.listed[l.Shard()], l.Checkpoint(), p.config.Start),
+		view:    p.config.View,
+		writer:  p.deps.Writer,
+		parker:  p.deps.Parker,
+		budget:  p.budget,
+		tracker: p.ledger.NewTracker(l.Checkpoint()),
+		letter:  p.letter(l.Shard()),
+		metrics: p.metrics,
+		log:     log,
+		refused: newRefusals(),
+
+		costPerRecord: 8 << 10,
+	}
+	p.running++
+	p.metrics.following(p.running, "")
+	log.Info("shard starts", zap.String("checkpoint", string(l.Checkpoint())))
+	running.Go(func() { loops <- ended{s.id, s.run(fetch, work)} })
+}
+
+// end takes note that a shard's loop ended. What repeating does not help ends the projector.
+func (p *Projector) end(e ended, stop context.CancelCauseFunc) {
+	p.running--
+	p.metrics.following(p.running, e.shard)
+	if failed, ok := errors.AsType[*stream.Error](e.err); ok && failed.Kind == stream.Fatal {
+		stop(e.err)
+	}
+	if sink.DispositionOf(e.err) == sink.Fatal {
+		stop(e.err)
+	}
+}
+
+// letter returns what all dead letters of a shard have in common.
+func (p *Projector) letter(shard string) deadletter.Letter {
+	return deadletter.Letter{
+		Target: deadletter.Target{View: p.config.View.Name(), Revision: p.config.View.Revision(), Generation: p.config.Generation},
+		Source: deadletter.Source{
+			Stream: p.deps.Stream.Name(),
+			ARN:    p.deps.Description.ARN,
+			Epoch:  strconv.FormatInt(p.deps.Description.Created.Unix(), 10),
+			Shard:  shard,
+		},
+		Context: deadletter.Context{Version: p.config.Version, Worker: p.config.Worker},
+	}
+}
+
+// discoverEvery is the pause between two listings of the stream's shards, within a half more or less.
+const discoverEvery = 30 * time.Second
+
+// discover lists the stream's shards, at once and then again and again, until ctx ends. The error is a fatal one.
+func (p *Projector) discover(ctx context.Context, listings chan<- []stream.Shard) error {
+	wait := time.Duration(0)
+	for failures := 0; ; {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil
+		}
+		shards, err := p.deps.Stream.Shards(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if failed, ok := errors.AsType[*stream.Error](err); ok {
+			if failed.Kind == stream.Fatal {
+				return err
+			}
+			p.config.Log.Warn("shards cannot be listed, repeating", zap.Error(err))
+			wait = rand.N(min(500*time.Millisecond<<min(failures, 6), discoverEvery))
+			failures++
+			continue
+		}
+		failures = 0
+		select {
+		case listings <- shards:
+		case <-ctx.Done():
+			return nil
+		}
+		wait = discoverEvery/2 + rand.N(discoverEvery)
+	}
+}

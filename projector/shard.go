@@ -1,0 +1,376 @@
+package projector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"penstock/checkpoint"
+	"penstock/sink"
+	"penstock/sink/deadletter"
+	"penstock/stream"
+	"penstock/view"
+)
+
+// This file tells the whole way of a record, from GetRecords to the checkpoint:
+//
+//	quota → room → fetch → count → project → submit → settle → watermark → commit
+//
+// One goroutine, run, owns the shard. It waits for its turn to ask, reserves room for the answer, reads a batch, counts every record in the tracker, projects it,
+// and submits the mutations to the writer, which settles records in any order from its own goroutines. A record that can
+// never be applied is parked by the shard's goroutine, and settled only when its letter is durable. The tracker knows up
+// to where every record is settled; the lease's renewals commit that watermark and nothing else.
+//
+// Two contexts: fetch ends when no more work should be taken (the process stops, or the lease is to be handed over);
+// work ends when nothing may be sent any more (the lease is lost, or the time for draining is up).
+
+// shard is one shard while this worker holds its lease.
+type shard struct {
+	id      string
+	lease   *lease
+	reader  *stream.Reader
+	view    view.View
+	writer  Writer
+	parker  Parker
+	budget  *budget
+	tracker *checkpoint.Tracker
+	letter  deadletter.Letter // what all letters of this shard have in common
+	metrics *Metrics
+	log     *zap.Logger
+
+	// Owned by run.
+	costPerRecord int64 // moving average of what a record takes of the budget, bytes
+
+	refused *refusals // filled by the writer's goroutines, emptied by run
+}
+
+// Writer applies the mutations of records: [penstock/sink/cassandra.Writer].
+type Writer interface {
+	Submit(ctx context.Context, writes []*sink.Write)
+}
+
+// Parker keeps a letter: nil means that it is durable. It waits while the store is out of reach.
+type Parker interface {
+	Park(ctx context.Context, l deadletter.Letter) error
+}
+
+// record is a record on its way.
+type record struct {
+	stream.Record
+	ticket checkpoint.Ticket
+	cost   int64 // what it takes of the budget, bytes
+	event  view.Event
+}
+
+// fetchReserve is the room for a reply that has not been seen yet: the largest there is.
+const fetchReserve = stream.MaxReplyBytes
+
+// run follows the shard until it is read to its end, fetch or work ends, the lease is lost or wanted by a peer, or
+// something fails that repeating does not help. It returns nil at the end of the shard and otherwise the cause. Either
+// way the lease is given back, with the watermark, unless it was lost.
+func (s *shard) run(fetch, work context.Context) error {
+	work, abort := context.WithCancelCause(work)
+	defer abort(nil)
+	fetch, stop := context.WithCancelCause(fetch)
+	defer stop(nil)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	ended := make(chan struct{})
+	defer close(ended)
+	watching.Go(func() { s.watchLease(stop, abort, ended) })
+	defer context.AfterFunc(work, func() { stop(context.Cause(work)) })()
+
+	s.lease.CommitFrom(s.tracker) // from here on each renewal of the lease commits the tracker's watermark
+	err := s.follow(fetch, work, abort)
+	return s.leave(work, err)
+}
+
+// watchLease ends when the lease is lost or run returns.
+func (s *shard) watchLease(stop, abort context.CancelCauseFunc, ended <-chan struct{}) {
+	wanted := s.lease.HandOver()
+	for {
+		select {
+		case <-wanted:
+			stop(errHandOver)
+			wanted = nil
+		case <-s.lease.Lost():
+			abort(s.lease.Cause())
+			return
+		case <-ended:
+			return
+		}
+	}
+}
+
+// errHandOver ends fetching because another worker is to have the shard.
+var errHandOver = errors.New("lease is handed over")
+
+// follow reads batch after batch until there is a reason to end, and then waits until everything taken is settled.
+func (s *shard) follow(fetch, work context.Context, abort context.CancelCauseFunc) error {
+	for {
+		if err := s.reader.Ready(fetch); err != nil {
+			return s.drain(work, err)
+		}
+		room, err := s.reserve(fetch, work)
+		if err != nil {
+			return s.drain(work, err)
+		}
+		batch, err := s.reader.Next(fetch, int(room/s.costPerRecord))
+		if err != nil {
+			s.budget.correct(s.id, -room)
+			return s.drain(work, err)
+		}
+		s.metrics.fetched(s.id, batch)
+		s.take(work, abort, room, batch)
+		if batch.End {
+			return s.drain(work, nil)
+		}
+	}
+}
+
+// reserve waits for room for one reply, and parks refused records meanwhile: they hold the room it waits for.
+func (s *shard) reserve(fetch, work context.Context) (int64, error) {
+	room := min(fetchReserve, s.budget.largest())
+	for {
+		if err := s.parkRefused(work); err != nil {
+			return 0, err
+		}
+		if err := context.Cause(fetch); err != nil {
+			return 0, err
+		}
+		ok, again := s.budget.tryReserve(s.id, room)
+		if ok {
+			return room, nil
+		}
+		select {
+		case <-again:
+		case <-s.refused.signal():
+		case <-fetch.Done():
+		}
+	}
+}
+
+// take counts a batch's records, projects them, and submits what they become.
+func (s *shard) take(work context.Context, abort context.CancelCauseFunc, room int64, batch stream.Batch) {
+	records := make([]*record, len(batch.Records))
+	for i, r := range batch.Records {
+		records[i] = &record{Record: r, ticket: s.tracker.Add(r.Sequence)}
+	}
+	writes := make([]*sink.Write, 0, len(records))
+	var total int64
+	for _, r := range records {
+		result, err := s.project(r.Record)
+		r.event = result.Event
+		r.cost = cost(r.Record, result.Mutations)
+		total += r.cost
+		if err != nil {
+			s.settle(abort, r, err)
+			continue
+		}
+		writes = append(writes, &sink.Write{Mutations: result.Mutations, Settle: func(err error) { s.settle(abort, r, err) }})
+	}
+	s.budget.correct(s.id, total-room)
+	if n := int64(len(records)); n > 0 {
+		s.costPerRecord = (3*s.costPerRecord + total/n) / 4
+	}
+	s.writer.Submit(work, writes)
+}
+
+// project calls the view. A panic is the record's fault until proven otherwise: it is parked with the stack.
+func (s *shard) project(r stream.Record) (result view.Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &view.Poison{Stage: view.StageProject, Code: view.CodePanic, Err: &panicError{p, debug.Stack()}}
+		}
+	}()
+	return s.view.Project(view.Record{
+		Data:     r.Data,
+		Arrival:  r.Arrival,
+		Position: view.Position{Stream: s.letter.Source.Stream, Shard: s.id, Sequence: string(r.Sequence)},
+	})
+}
+
+// panicError is what a view panicked with.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("the view panicked: %v", e.value) }
+
+// Stack returns the stack of the panic, for the letter.
+func (e *panicError) Stack() string { return string(e.stack) }
+
+// settle takes the answer for one record, from any goroutine.
+func (s *shard) settle(abort context.CancelCauseFunc, r *record, err error) {
+	if err == nil {
+		s.tracker.Settle(r.ticket, checkpoint.Applied)
+		s.budget.correct(s.id, -r.cost)
+		return
+	}
+	if p, ok := view.AsPoison(err); ok {
+		if p.Stage == view.StageWrite {
+			p.Event = r.event
+		}
+		if s.refused.add(refusal{r, p}) {
+			return
+		}
+	}
+	s.budget.correct(s.id, -r.cost) // no outcome: the record stays in the stream
+	abort(err)                      // changes nothing if the context's end was the error
+}
+
+// parkRefused parks what was refused since the last time.
+func (s *shard) parkRefused(work context.Context) error {
+	for {
+		r, ok := s.refused.next()
+		if !ok {
+			return nil
+		}
+		if err := s.park(work, r); err != nil {
+			return err
+		}
+	}
+}
+
+// park makes a record's letter durable and only then settles it. It waits while the store is out of reach: this shard
+// takes no more records then, others go on.
+func (s *shard) park(work context.Context, r refusal) error {
+	defer s.budget.correct(s.id, -r.record.cost)
+	letter := s.letter
+	letter.Source.Sequence = string(r.record.Sequence)
+	letter.Source.PartitionKey = r.record.PartitionKey
+	letter.Source.Arrival = r.record.Arrival
+	letter.Event = deadletter.Event(r.poison.Event)
+	letter.Failure = deadletter.NewFailure(r.poison)
+	letter.Payload = r.record.Data
+	for {
+		err := s.parker.Park(work, letter)
+		if err == nil {
+			break
+		}
+		// A letter that can never be written must not become silence: the shard stands still and says so.
+		s.log.Error("record cannot be parked, the shard stands still", zap.String("sequence", string(r.record.Sequence)),
+			zap.String("code", string(r.poison.Code)), zap.String("letter", letter.Key()), zap.Error(err))
+		select {
+		case <-time.After(standstill):
+		case <-work.Done():
+			return context.Cause(work)
+		}
+	}
+	s.tracker.Settle(r.record.ticket, checkpoint.Parked)
+	s.log.Warn("record parked", zap.String("sequence", string(r.record.Sequence)),
+		zap.String("code", string(r.poison.Code)), zap.String("letter", letter.Key()))
+	return nil
+}
+
+// standstill is the pause before a letter that was refused for good is tried again.
+const standstill = 30 * time.Second
+
+// drain waits until every record taken has its outcome. It returns reason, or why that could not be waited for.
+func (s *shard) drain(work context.Context, reason error) error {
+	drained := s.tracker.Drained()
+	for {
+		select {
+		case <-drained:
+			return reason
+		case <-s.refused.signal():
+			if err := s.parkRefused(work); err != nil {
+				return err
+			}
+		case <-work.Done():
+			return context.Cause(work)
+		}
+	}
+}
+
+// leaveTimeout bounds the last write to the lease.
+const leaveTimeout = 5 * time.Second
+
+// leave gives the lease back with the watermark, which stands for exactly what is settled, and gives up the rest.
+func (s *shard) leave(work context.Context, reason error) error {
+	abandoned := s.tracker.Close()
+	for _, r := range s.refused.close() {
+		s.budget.correct(s.id, -r.record.cost)
+	}
+	s.log.Info("shard ends", zap.Int("abandoned", abandoned),
+		zap.String("watermark", string(s.tracker.Watermark())), zap.NamedError("reason", reason))
+	// Without cancel: a shard that was cut short should still be handed over, not left to expire.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), leaveTimeout)
+	defer cancel()
+	if reason == nil {
+		return s.lease.Finish(ctx)
+	}
+	return errors.Join(reason, s.lease.Release(ctx))
+}
+
+// cost estimates the memory a record takes while it is in flight, in bytes: its data, its mutations as they are kept,
+// and what goes with every record.
+func cost(r stream.Record, mutations []view.Mutation) int64 {
+	const perRecord, perMutation, perCell = 512, 192, 64
+	n := perRecord + len(r.Data) + len(r.PartitionKey)
+	for _, m := range mutations {
+		n += perMutation + m.Size() + perCell*len(m.Cells)
+	}
+	return int64(n)
+}
+
+// refusal is a record that can never be applied, and why.
+type refusal struct {
+	record *record
+	poison *view.Poison
+}
+
+// refusals collects what was refused, from any goroutine, for the shard's. As many can wait in it as are in flight.
+type refusals struct {
+	mu      sync.Mutex
+	waiting []refusal
+	closed  bool
+	arrived chan struct{} // holds one element if something may be waiting
+}
+
+func newRefusals() *refusals { return &refusals{arrived: make(chan struct{}, 1)} }
+
+// add returns false once the queue is closed.
+func (q *refusals) add(r refusal) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.waiting = append(q.waiting, r)
+	select {
+	case q.arrived <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// signal returns a channel that is readable when something may be waiting.
+func (q *refusals) signal() <-chan struct{} { return q.arrived }
+
+func (q *refusals) next() (refusal, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) == 0 {
+		return refusal{}, false
+	}
+	first := q.waiting[0]
+	q.waiting = q.waiting[1:]
+	return first, true
+}
+
+// close returns what is left.
+func (q *refusals) close() []refusal {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	rest := q.waiting
+	q.waiting = nil
+	return rest
+}
