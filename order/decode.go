@@ -254,7 +254,11 @@ func readAddress(r *reader, e *event) { readObject(r, addressFields, &e.address)
 // record and may be as long as it.
 func badJSON(err error) *fault {
 	if broken, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		err = fmt.Errorf("%s: byte %d: %s", cut(string(broken.JSONPointer), 80), broken.ByteOffset, cut(broken.Err.Error(), 80))
+		where := fmt.Sprintf("byte %d", broken.ByteOffset)
+		if within := string(broken.JSONPointer); within != "" {
+			where += " in " + cut(within, 80)
+		}
+		err = fmt.Errorf("%s: %s", where, cut(broken.Err.Error(), 80))
 	}
 	return &fault{view.StageDecode, view.CodeBadJSON, err}
 }

@@ -23,7 +23,8 @@ type Error struct {
 func (e *Error) Error() string {
 	switch e.kind {
 	case checkpoint.ErrTableMissing:
-		return fmt.Sprintf("%s: DynamoDB table %q does not exist in this account and region: run \"projector setup\" or correct the application's name: %v", e.Op, e.Table, e.cause)
+		return fmt.Sprintf("%s: DynamoDB table %q does not exist in this account and region: "+
+			"run \"projector setup\" or correct the application's name: %v", e.Op, e.Table, e.cause)
 	case checkpoint.ErrDenied:
 		return fmt.Sprintf("%s: the AWS credentials do not allow this on DynamoDB table %q: %v", e.Op, e.Table, e.cause)
 	}

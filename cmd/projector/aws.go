@@ -21,7 +21,7 @@ const idleConnections = 64
 func loadAWS(ctx context.Context, log *zap.Logger) (aws.Config, error) {
 	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = idleConnections })
 	c, err := awsconfig.LoadDefaultConfig(ctx,
-		awsconfig.WithHTTPClient(plainBodies{client}),
+		awsconfig.WithHTTPClient(client),
 		awsconfig.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
 			log.Debug("aws sdk", zap.String("message", fmt.Sprintf(format, v...)))
 		})))
@@ -31,13 +31,14 @@ func loadAWS(ctx context.Context, log *zap.Logger) (aws.Config, error) {
 	if c.Region == "" {
 		return aws.Config{}, &exitError{exitConfig, errors.New("AWS region is not set: set AWS_REGION, or a profile that names one")}
 	}
+	c.HTTPClient = plainBodies{c.HTTPClient} // only now: until here the SDK puts AWS_CA_BUNDLE into the client
 	return c, nil
 }
 
 // plainBodies shows net/http nothing of a request's body but io.Reader and io.Closer. The SDK (smithy-go v1.28.8) closes
 // a body as soon as the answer begins; a body that is closed by then answers net/http's last look through io.WriterTo
 // with an error, upon which the connection is closed under the answer. It takes a server within a millisecond to see it.
-type plainBodies struct{ *awshttp.BuildableClient }
+type plainBodies struct{ client aws.HTTPClient }
 
 // Do implements the SDK's HTTPClient.
 func (c plainBodies) Do(r *http.Request) (*http.Response, error) {
@@ -45,5 +46,5 @@ func (c plainBodies) Do(r *http.Request) (*http.Response, error) {
 		r = r.Clone(r.Context())
 		r.Body = struct{ io.ReadCloser }{r.Body}
 	}
-	return c.BuildableClient.Do(r)
+	return c.client.Do(r)
 }

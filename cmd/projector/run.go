@@ -226,7 +226,7 @@ func connect(ctx context.Context, conf *config.Config, v view.View, log *zap.Log
 	}
 	for _, check := range []func(context.Context) error{p.leases.Check, p.state.Check} {
 		if err := await("dynamodb", func() error { return check(ctx) }, hopeless); err != nil {
-			return nil, fmt.Errorf("%w: projector setup creates lease and state tables", err)
+			return nil, err
 		}
 	}
 	// An S3 that does not answer is not waited for: only a shard that meets poison needs it.

@@ -11,9 +11,7 @@ import (
 
 	"penstock/checkpoint/leasetable"
 	"penstock/config"
-	"penstock/order"
 	"penstock/sink/cassandra"
-	"penstock/view"
 )
 
 // settings is what the flags of every command say.
@@ -48,19 +46,6 @@ func (s *settings) print(c *cobra.Command, text string, value any) error {
 	}
 	_, err := fmt.Fprintln(c.OutOrStdout(), text)
 	return err
-}
-
-// views are the views this program has, by name.
-func views() map[string]view.View {
-	return map[string]view.View{order.View{}.Name(): order.View{}}
-}
-
-func chooseView(c *config.Config) (view.View, error) {
-	v, ok := views()[c.View.Name]
-	if !ok {
-		return nil, &exitError{exitConfig, fmt.Errorf("view.name %q: this program has no such view; it has %q", c.View.Name, order.View{}.Name())}
-	}
-	return v, nil
 }
 
 // tables returns the lease table of the generation and the state table of the application.

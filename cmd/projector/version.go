@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 
 	"github.com/spf13/cobra"
 )
@@ -17,9 +19,9 @@ func versionCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			text := fmt.Sprintf("projector %s %s", version(), runtime.Version())
 			revisions := map[string]string{}
-			for name, v := range views() {
-				revisions[name] = v.Revision()
-				text += fmt.Sprintf("\nview %s revision %s", name, v.Revision())
+			for _, name := range slices.Sorted(maps.Keys(views)) {
+				revisions[name] = views[name].Revision()
+				text += fmt.Sprintf("\nview %s revision %s", name, revisions[name])
 			}
 			return s.print(c, text, map[string]any{"version": version(), "go": runtime.Version(), "views": revisions})
 		},

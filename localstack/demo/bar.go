@@ -11,7 +11,7 @@ import (
 
 // bar shows progress on standard error: a line that is drawn again on a terminal, now and then a line elsewhere.
 type bar struct {
-	scrapes []e2e.Scrape // newest of each running daemon
+	total int // records
 
 	shown time.Time
 	at    time.Time
@@ -21,22 +21,22 @@ type bar struct {
 
 const barWidth = 30
 
-func (b *bar) draw(done, total int) {
+// draw shows that done records have an outcome; repetitions after a crash count again.
+func (b *bar) draw(done int, scrapes []e2e.Scrape) {
 	now := time.Now()
 	if !b.at.IsZero() {
 		b.rate = 0.7*b.rate + 0.3*float64(max(0, done-b.done))/now.Sub(b.at).Seconds()
 	}
 	b.at, b.done = now, done
-	share := min(1, float64(done)/float64(total))
+	share := min(1, float64(done)/float64(b.total))
 	lag, parked := time.Duration(0), int64(0)
-	for _, s := range b.scrapes {
-		behind, _ := s.Behind(len(s.Lag))
-		lag = max(lag, behind)
+	for _, s := range scrapes {
+		lag = max(lag, s.Behind())
 		parked += s.Parked
 	}
 	full := int(share * barWidth)
 	line := fmt.Sprintf("[%s%s] %3.0f %%  %d of %d records  %4.0f/s  lag %.1f s  parked %d",
-		strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), 100*share, done, total, b.rate, lag.Seconds(), parked)
+		strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), 100*share, done, b.total, b.rate, lag.Seconds(), parked)
 	if terminal() {
 		fmt.Fprintf(os.Stderr, "\r%-100s", line)
 	} else if now.Sub(b.shown) > 3*time.Second {
@@ -45,8 +45,8 @@ func (b *bar) draw(done, total int) {
 	}
 }
 
-// clear ends the line that is being drawn.
-func (b *bar) clear() {
+// end ends the line that is being drawn.
+func (b *bar) end() {
 	if terminal() && !b.at.IsZero() {
 		fmt.Fprintln(os.Stderr)
 	}

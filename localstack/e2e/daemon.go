@@ -202,13 +202,13 @@ type Scrape struct {
 // Conserved tells whether every record read is accounted for.
 func (s Scrape) Conserved() bool { return s.Read == s.Applied+s.Parked+s.InFlight+s.Abandoned }
 
-// Behind returns the largest lag, and whether the lag of n shards is known.
-func (s Scrape) Behind(n int) (time.Duration, bool) {
+// Behind returns the largest lag of the shards the daemon follows.
+func (s Scrape) Behind() time.Duration {
 	var most time.Duration
 	for _, lag := range s.Lag {
 		most = max(most, lag)
 	}
-	return most, len(s.Lag) == n
+	return most
 }
 
 // Scrape reads the daemon's metrics. When that fails it returns the newest that could be had before.

@@ -1,6 +1,7 @@
 package cassandra
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -119,8 +120,8 @@ func (w *Writer) apply(r *request) {
 			r.settle(nil)
 			return
 		}
-		if r.ctx.Err() != nil {
-			r.settle(context.Cause(r.ctx))
+		if over := ended(r.ctx); over != nil {
+			r.settle(over)
 			return
 		}
 		disposition := classify(err)
@@ -148,16 +149,14 @@ func (w *Writer) apply(r *request) {
 		select {
 		case <-time.After(backoff(disposition, attempt)):
 		case <-r.ctx.Done():
-			r.settle(context.Cause(r.ctx))
-			return
 		}
 	}
 }
 
 // attempt sends a request once, through a permit of one of the hosts that it returns.
 func (w *Writer) attempt(r *request) ([]string, error) {
-	if err := context.Cause(r.ctx); err != nil {
-		return nil, err
+	if over := ended(r.ctx); over != nil {
+		return nil, over
 	}
 	candidates := w.session.policy.candidates(w.session.keyspace, routingKey(r.partition), maxCandidates)
 	if len(candidates) == 0 {
@@ -170,6 +169,10 @@ func (w *Writer) attempt(r *request) ([]string, error) {
 	chosen, err := w.gate.acquire(r.ctx, hosts)
 	if err != nil {
 		return hosts, err
+	}
+	if over := ended(r.ctx); over != nil { // while it waited for the permit
+		w.gate.release(hosts[chosen])
+		return hosts, over
 	}
 	start := time.Now()
 	err = w.execute(pin(r.ctx, candidates[chosen]), r)
@@ -235,6 +238,14 @@ func (w *Writer) refuse(r *request, code view.Code, cause error) bool {
 	}
 	r.settle(&view.Poison{Stage: view.StageWrite, Code: code, Err: fmt.Errorf("write %s: %w", r.table.name, cause)})
 	return true
+}
+
+// ended returns why ctx has ended, or nil. A context may know that it has ended before it was cancelled.
+func ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	return nil
 }
 
 // backoff is the wait before the next attempt: full jitter, doubling from 50 ms, or from 500 ms when the cluster asks

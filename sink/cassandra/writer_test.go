@@ -254,16 +254,18 @@ func TestNothingIsSentOnceTheContextHasEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost := errors.New("lease lost")
-	ctx, cancel := context.WithCancelCause(t.Context())
+	cancelled, cancel := context.WithCancelCause(t.Context())
 	cancel(lost)
 	mutations := make([]view.Mutation, 50)
 	for i := range mutations {
 		mutations[i] = view.Mutation{Table: "stock", Key: []view.Value{view.TextValue(fmt.Sprint(i)), view.TextValue("s")},
 			Cells: []view.Cell{{Column: "on_hand", Value: view.IntValue(1), Stamp: 7}}}
 	}
-	for _, err := range apply(writer, ctx, mutations) {
-		if !errors.Is(err, lost) {
-			t.Errorf("settled with %v, want the cause", err)
+	for name, ctx := range map[string]context.Context{"cancelled": cancelled, "known to be over": over{t.Context(), lost}} {
+		for _, err := range apply(writer, ctx, mutations) {
+			if !errors.Is(err, lost) {
+				t.Errorf("%s: settled with %v, want the cause", name, err)
+			}
 		}
 	}
 	writer.Wait()
@@ -271,3 +273,11 @@ func TestNothingIsSentOnceTheContextHasEnded(t *testing.T) {
 		t.Errorf("%d requests were sent", n)
 	}
 }
+
+// over is a context that knows that it has ended before anybody cancelled it.
+type over struct {
+	context.Context
+	err error
+}
+
+func (o over) Err() error { return o.err }
