@@ -256,7 +256,7 @@ func badJSON(err error) *fault {
 	if broken, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		where := fmt.Sprintf("byte %d", broken.ByteOffset)
 		if within := string(broken.JSONPointer); within != "" {
-			where += " in " + cut(within, 80)
+			where = cut(within, 80) + ": " + where
 		}
 		err = fmt.Errorf("%s: %s", where, cut(broken.Err.Error(), 80))
 	}
