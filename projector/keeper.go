@@ -77,13 +77,14 @@ type keeper struct {
 	scanning  bool
 	beating   bool
 	probing   bool
-	scanned   bool // the lease table was read once
-	proven    bool // a write of the lease table was answered once
-	unread    int  // readings of the lease table without answer in a row
-	unwritten int  // writes of the lease table without answer in a row
-	met       bool // the state table was asked once, with whatever result
-	greeted   bool // the state table answered once
-	queried   time.Time
+	scanned   bool      // the lease table was read once
+	proven    bool      // a write of the lease table was answered once
+	unread    int       // readings of the lease table without answer in a row
+	unwritten int       // writes of the lease table without answer in a row
+	met       bool      // the state table was asked once, with whatever result
+	greeted   bool      // the state table answered once
+	asked     time.Time // when the last successful exchange with the state table began
+	queried   time.Time // when it ended
 	beats     uint64
 	stopping  bool
 	fatal     error

@@ -128,13 +128,13 @@ func (k *keeper) meet(now time.Time) {
 		return func(answered time.Time) {
 			k.beating = false
 			k.nextBeat = now.Add(around(k.pace.beat))
-			k.metThem(items, err, answered)
+			k.metThem(items, err, now, answered)
 		}
 	})
 }
 
-// metThem takes what the other workers told.
-func (k *keeper) metThem(items map[string]map[string]string, err error, now time.Time) {
+// metThem takes what the other workers told in an exchange that began at asked.
+func (k *keeper) metThem(items map[string]map[string]string, err error, asked, now time.Time) {
 	if err != nil && !k.greeted && hopeless(err) {
 		k.fatal = err
 		return
@@ -148,7 +148,7 @@ func (k *keeper) metThem(items map[string]map[string]string, err error, now time
 	if err != nil {
 		return
 	}
-	k.greeted, k.queried = true, now
+	k.greeted, k.asked, k.queried = true, asked, now
 	delete(items, k.config.Worker)
 	maps.DeleteFunc(k.members, func(id string, _ *member) bool { return items[id] == nil })
 	for id, values := range items {
@@ -309,7 +309,10 @@ func (k *keeper) plan(now time.Time) {
 		owner := k.owner(s, now)
 		m := k.members[owner]
 		row, ok := s.sighting.Row()
-		if m == nil || !k.takesPart(m) || f.loose && old[s.shard] == "" || s.handle != nil || !ok || row.Finished() || k.wantedByPeer(s.shard) {
+		if m == nil || !k.takesPart(m) || f.loose && old[s.shard] == "" {
+			continue
+		}
+		if s.handle != nil || !ok || row.Finished() || k.wantedByPeer(s.shard) {
 			continue
 		}
 		owned[owner] = append(owned[owner], s)

@@ -86,7 +86,7 @@ func (k *keeper) take(now time.Time) {
 			continue
 		}
 		if s.tryAt.After(now) {
-			k.wake(s.tryAt)
+			s.stale = true // what is known now will be old by then: the first reading after it decides
 			continue
 		}
 		row, ok := s.sighting.Row()
@@ -128,8 +128,16 @@ func (k *keeper) takeShare(candidates []*slot, now time.Time) {
 		if s.reason != takeExpired {
 			since = s.sighting.Since()
 		}
+		if s.reason == takeFree && since.After(k.asked) && k.stateDown.since.IsZero() {
+			// If it was released for a worker that asked for it, an exchange that begins after the release shows that.
+			if !k.beating {
+				k.nextBeat = now
+				k.wake(now)
+			}
+			continue
+		}
 		if left := since.Add(k.pace.hold); s.reason == takeFree && left.After(now) && k.wantedByPeer(s.shard) {
-			k.wake(left)
+			s.stale = true // by the time the peer no longer asks for it, it has most likely taken it
 			continue
 		}
 		if orphaned := since.Add(2 * k.pace.terms.Failover); room <= 0 && orphaned.After(now) {

@@ -56,7 +56,8 @@ type Projector struct {
 	ledger  *checkpoint.Ledger
 	budget  *budget
 	metrics *Metrics
-	ticked  atomic.Int64 // when the supervisor last came round, Unix nanoseconds
+	keeper  *keeper
+	ticked  atomic.Pointer[time.Time] // when the supervisor last came round
 
 	// Owned by the supervisor.
 	listed  map[string]stream.Shard // as discovery saw them last
@@ -79,6 +80,20 @@ func New(c Config, d Dependencies) (*Projector, error) {
 		metrics: d.Metrics,
 		listed:  map[string]stream.Shard{},
 	}
+	var err error
+	p.keeper, err = newKeeper(keeperConfig{
+		Role:     "projector" + c.Generation.Suffix(), // what this fleet's notes in the state table are kept under
+		Worker:   c.Worker,
+		Failover: c.Failover,
+		Store:    d.Leases,
+		State:    d.State,
+		Clock:    d.Clock,
+		Log:      c.Log.Named("leases"),
+		OnEvent:  p.metrics.lease,
+	})
+	if err != nil {
+		return nil, err
+	}
 	if err := p.metrics.observe(d.Stream.Name(), p.ledger, p.budget); err != nil {
 		return nil, fmt.Errorf("register the projector's metrics: %w", err)
 	}
@@ -89,18 +104,24 @@ func New(c Config, d Dependencies) (*Projector, error) {
 // Counts returns the outcomes of all records so far.
 func (p *Projector) Counts() checkpoint.Counts { return p.ledger.Snapshot() }
 
-// stalled is how long the supervisor may be silent. It does nothing that takes time.
+// stalled is how long the supervisor and the keeper may be silent. Neither does anything that takes time.
 const stalled = 30 * time.Second
 
-// Live reports an error when the projector's own loops no longer turn. It says nothing of the systems around it.
+// Live reports an error when the projector's own loops no longer turn. It says nothing of the systems around it. It is
+// meaningful while Run runs.
 func (p *Projector) Live() error {
-	if silent := time.Since(time.Unix(0, p.ticked.Load())); silent > stalled {
-		return fmt.Errorf("the supervisor has not come round for %s", silent.Round(time.Second))
+	for _, loop := range []struct {
+		name string
+		last time.Time
+	}{{"supervisor", *p.ticked.Load()}, {"lease keeper", p.keeper.LastTurn()}} {
+		if silent := time.Since(loop.last); silent > stalled {
+			return fmt.Errorf("the %s has not come round for %s", loop.name, silent.Round(time.Second))
+		}
 	}
 	return nil
 }
 
-func (p *Projector) tick() { p.ticked.Store(time.Now().UnixNano()) }
+func (p *Projector) tick() { p.ticked.Store(new(time.Now())) }
 
 // ended is what became of a shard's loop.
 type ended struct {
@@ -114,25 +135,12 @@ type ended struct {
 func (p *Projector) Run(fetch, work context.Context) error {
 	fetch, stop := context.WithCancelCause(fetch)
 	defer stop(nil)
-	keeper, err := newKeeper(keeperConfig{
-		Role:     p.role(),
-		Worker:   p.config.Worker,
-		Failover: p.config.Failover,
-		Store:    p.deps.Leases,
-		State:    p.deps.State,
-		Clock:    p.deps.Clock,
-		Log:      p.config.Log.Named("leases"),
-		OnEvent:  p.metrics.lease,
-	})
-	if err != nil {
-		return err
-	}
 	listings := make(chan []stream.Shard)
 	loops := make(chan ended)
 	var running sync.WaitGroup
 	running.Go(func() {
 		// It renews until the last shard has given its lease back: without that a drain could outlive its lease.
-		if err := keeper.Run(fetch); err != nil {
+		if err := p.keeper.Run(fetch); err != nil {
 			stop(fmt.Errorf("keep the leases: %w", err))
 		}
 	})
@@ -149,8 +157,8 @@ func (p *Projector) Run(fetch, work context.Context) error {
 		p.tick()
 		select {
 		case shards := <-listings:
-			p.list(keeper, shards)
-		case l := <-keeper.Acquired():
+			p.list(shards)
+		case l := <-p.keeper.Acquired():
 			p.start(fetch, work, &running, l, loops)
 		case e := <-loops:
 			p.end(e, stop)
@@ -166,21 +174,18 @@ func (p *Projector) Run(fetch, work context.Context) error {
 	return nil
 }
 
-// role is what this fleet's notes in the state table are kept under.
-func (p *Projector) role() string { return "projector" + p.config.Generation.Suffix() }
-
 // ErrStopped is the cause with which a caller ends Run's fetch context when that is not an error.
 var ErrStopped = errors.New("stopped")
 
 // list tells the keeper which shards there are.
-func (p *Projector) list(k *keeper, shards []stream.Shard) {
+func (p *Projector) list(shards []stream.Shard) {
 	refs := make([]ShardRef, len(shards))
 	clear(p.listed)
 	for i, s := range shards {
 		p.listed[s.ID] = s
 		refs[i] = ShardRef{ID: s.ID, Parents: s.Parents}
 	}
-	k.SetShards(refs)
+	p.keeper.SetShards(refs)
 }
 
 // start runs the loop of a shard whose lease was acquired.
@@ -250,10 +255,10 @@ func (p *Projector) discover(ctx context.Context, listings chan<- []stream.Shard
 		if ctx.Err() != nil {
 			return nil
 		}
-		if failed, ok := errors.AsType[*stream.Error](err); ok {
-			if failed.Kind == stream.Fatal {
-				return err
-			}
+		if failed, ok := errors.AsType[*stream.Error](err); ok && failed.Kind == stream.Fatal {
+			return err
+		}
+		if err != nil {
 			p.config.Log.Warn("shards cannot be listed, repeating", zap.Error(err))
 			wait = rand.N(min(500*time.Millisecond<<min(failures, 6), discoverEvery))
 			failures++

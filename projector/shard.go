@@ -85,9 +85,28 @@ func (s *shard) run(fetch, work context.Context) error {
 	watching.Go(func() { s.watchLease(stop, abort, ended) })
 	defer context.AfterFunc(work, func() { stop(context.Cause(work)) })()
 
+	work = leased{work, s.lease}
 	s.lease.CommitFrom(s.tracker) // from here on each renewal of the lease commits the tracker's watermark
 	err := s.follow(fetch, work, abort)
 	return s.leave(work, err)
+}
+
+// leased is the work context of a shard. It has ended as soon as the lease is no longer believed in, even where nobody
+// had the time yet to cancel it: in a process that was stopped and goes on, what is queued must not be sent.
+type leased struct {
+	context.Context
+	lease *lease
+}
+
+// Err implements context.Context.
+func (l leased) Err() error {
+	if err := l.Context.Err(); err != nil {
+		return err
+	}
+	if !l.lease.Valid() {
+		return checkpoint.ErrFenced
+	}
+	return nil
 }
 
 // watchLease ends when the lease is lost or run returns.
@@ -181,18 +200,23 @@ func (s *shard) take(work context.Context, abort context.CancelCauseFunc, room i
 	s.writer.Submit(work, writes)
 }
 
-// project calls the view. A panic is the record's fault until proven otherwise: it is parked with the stack.
+// project calls the view. A panic is the record's fault until proven otherwise: it is parked with the stack. An error
+// that is not poison is the view's own fault, and repeating does not help it.
 func (s *shard) project(r stream.Record) (result view.Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &view.Poison{Stage: view.StageProject, Code: view.CodePanic, Err: &panicError{p, debug.Stack()}}
 		}
 	}()
-	return s.view.Project(view.Record{
+	result, err = s.view.Project(view.Record{
 		Data:     r.Data,
 		Arrival:  r.Arrival,
 		Position: view.Position{Stream: s.letter.Source.Stream, Shard: s.id, Sequence: string(r.Sequence)},
 	})
+	if _, poison := view.AsPoison(err); err != nil && !poison {
+		err = &sink.Error{Disposition: sink.Fatal, Op: fmt.Sprintf("project record %s of %s", r.Sequence, s.id), Err: err}
+	}
+	return result, err
 }
 
 // panicError is what a view panicked with.
@@ -202,9 +226,6 @@ type panicError struct {
 }
 
 func (e *panicError) Error() string { return fmt.Sprintf("the view panicked: %v", e.value) }
-
-// Stack returns the stack of the panic, for the letter.
-func (e *panicError) Stack() string { return string(e.stack) }
 
 // settle takes the answer for one record, from any goroutine.
 func (s *shard) settle(abort context.CancelCauseFunc, r *record, err error) {
@@ -248,6 +269,9 @@ func (s *shard) park(work context.Context, r refusal) error {
 	letter.Source.Arrival = r.record.Arrival
 	letter.Event = deadletter.Event(r.poison.Event)
 	letter.Failure = deadletter.NewFailure(r.poison)
+	if p, ok := errors.AsType[*panicError](r.poison); ok {
+		letter.Failure.Stack = string(p.stack)
+	}
 	letter.Payload = r.record.Data
 	for {
 		err := s.parker.Park(work, letter)

@@ -4,12 +4,9 @@ import (
 	"fmt"
 	"time"
 
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/spf13/cobra"
 
 	"penstock/localstack"
-	"penstock/localstack/emulator"
 	"penstock/localstack/shop"
 )
 
@@ -33,9 +30,9 @@ AWS_ENDPOINT_URL_KINESIS and the like, which the environment file of devstack up
 			if err != nil {
 				return usageError{err}
 			}
-			awsConfig, err := awsconfig.LoadDefaultConfig(cmd.Context(), awsconfig.WithHTTPClient(emulator.HTTPClient()))
+			client, err := localstack.KinesisClient(cmd.Context())
 			if err != nil {
-				return fmt.Errorf("load the AWS configuration: %w", err)
+				return err
 			}
 			shown := time.Now()
 			options.Progress = func(p shop.Progress) {
@@ -44,7 +41,7 @@ AWS_ENDPOINT_URL_KINESIS and the like, which the environment file of devstack up
 					fmt.Fprintf(cmd.ErrOrStderr(), "%d events acknowledged\n", p.Events)
 				}
 			}
-			seeded, err := shop.Seed(cmd.Context(), kinesis.NewFromConfig(awsConfig), stream, generator.Events(), options)
+			seeded, err := shop.Seed(cmd.Context(), client, stream, generator.Events(), options)
 			fmt.Fprintf(cmd.OutOrStdout(), "orders=%d events=%d records=%d\n", config.Orders, seeded.Events, seeded.Records)
 			return err
 		},

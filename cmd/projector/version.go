@@ -5,6 +5,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -17,13 +18,13 @@ func versionCommand() *cobra.Command {
 		Example: "  projector version -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			text := fmt.Sprintf("projector %s %s", version(), runtime.Version())
+			lines := []string{fmt.Sprintf("projector %s %s", version(), runtime.Version())}
 			revisions := map[string]string{}
 			for _, name := range slices.Sorted(maps.Keys(views)) {
 				revisions[name] = views[name].Revision()
-				text += fmt.Sprintf("\nview %s revision %s", name, revisions[name])
+				lines = append(lines, fmt.Sprintf("view %s revision %s", name, revisions[name]))
 			}
-			return s.print(c, text, map[string]any{"version": version(), "go": runtime.Version(), "views": revisions})
+			return s.print(c, strings.Join(lines, "\n"), map[string]any{"version": version(), "go": runtime.Version(), "views": revisions})
 		},
 	}
 	c.Flags().StringVarP(&s.output, "output", "o", "text", "text or json")

@@ -52,7 +52,7 @@ func (s *Site) Account(ctx context.Context, oracle *shop.Oracle) (Result, error)
 // rows reads a table by the plain driver.
 func (s *Site) rows(ctx context.Context, session *gocql.Session, table shop.Table) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		rows := session.Query(fmt.Sprintf(selectRows, s.Name, table)).WithContext(ctx).PageSize(500).Iter()
+		rows := session.Query(fmt.Sprintf(selectRows, s.Name, table)).PageSize(500).IterContext(ctx)
 		var row string
 		for rows.Scan(&row) {
 			if !yield([]byte(row), nil) {

@@ -24,14 +24,12 @@ func classify(err error) sink.Disposition {
 	}
 	switch {
 	case errors.Is(err, gocql.ErrTimeoutNoResponse),
-		errors.Is(err, gocql.ErrTooManyTimeouts),
 		errors.Is(err, gocql.ErrNoStreams),
 		errors.Is(err, context.DeadlineExceeded):
 		return sink.Overload
 	case errors.Is(err, gocql.ErrConnectionClosed),
 		errors.Is(err, gocql.ErrNoConnections),
 		errors.Is(err, gocql.ErrNoConnectionsStarted),
-		errors.Is(err, gocql.ErrHostQueryFailed),
 		errors.Is(err, io.EOF),
 		errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, net.ErrClosed):

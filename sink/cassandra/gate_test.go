@@ -159,10 +159,7 @@ func TestNoHostEverHasMoreThanItsPermits(t *testing.T) {
 		working.Go(func() {
 			random := rand.New(rand.NewPCG(seed, 0))
 			for range 400 {
-				var wanted []int
-				for _, h := range random.Perm(len(hosts))[:1+random.IntN(3)] {
-					wanted = append(wanted, h)
-				}
+				wanted := random.Perm(len(hosts))[:1+random.IntN(3)]
 				names := make([]string, len(wanted))
 				for i, h := range wanted {
 					names[i] = hosts[h]

@@ -8,8 +8,8 @@ import (
 
 // pinnedPolicy sends each statement to the one host that its permit was taken for, and to no other: the driver would
 // silently go on to the next host of the iterator, and the permit would be charged to the wrong one. The host is found
-// in the statement's own context, since a batch cannot name one (driver v2.1.2). Statements without a pinned host, such
-// as those of schema changes and checks, are routed by the token-aware policy within.
+// in the statement's context, since a batch cannot name one (driver v2.1.2). Statements without a pinned host, such as
+// those of schema changes and checks, are routed by the token-aware policy within.
 type pinnedPolicy struct {
 	gocql.HostSelectionPolicy // token-aware, then the datacenter's other hosts
 }
@@ -21,10 +21,11 @@ func pin(ctx context.Context, host gocql.SelectedHost) context.Context {
 	return context.WithValue(ctx, pinnedHostKey{}, host)
 }
 
-// Pick implements gocql.HostSelectionPolicy.
+// Pick implements gocql.HostSelectionPolicy. What the driver asks for, a query or a batch, has the context it is
+// executed with, though the interface does not say so.
 func (p *pinnedPolicy) Pick(statement gocql.ExecutableStatement) gocql.NextHost {
-	if statement != nil {
-		if host, ok := pinnedHost(statement.Statement()); ok {
+	if s, ok := statement.(interface{ Context() context.Context }); ok {
+		if host, ok := s.Context().Value(pinnedHostKey{}).(gocql.SelectedHost); ok {
 			return func() gocql.SelectedHost {
 				next := host
 				host = nil
@@ -33,20 +34,6 @@ func (p *pinnedPolicy) Pick(statement gocql.ExecutableStatement) gocql.NextHost 
 		}
 	}
 	return p.HostSelectionPolicy.Pick(statement)
-}
-
-func pinnedHost(statement gocql.Statement) (gocql.SelectedHost, bool) {
-	var ctx context.Context
-	switch s := statement.(type) {
-	case *gocql.Query:
-		ctx = s.Context()
-	case *gocql.Batch:
-		ctx = s.Context()
-	default:
-		return nil, false
-	}
-	host, ok := ctx.Value(pinnedHostKey{}).(gocql.SelectedHost)
-	return host, ok
 }
 
 // candidates returns up to n hosts for a partition, its replicas that are up first.

@@ -22,7 +22,7 @@ func (s *Session) ReadRow(ctx context.Context, t view.Table, g view.Generation, 
 	for i := range columns {
 		into[i] = &columns[i]
 	}
-	err := s.driver.Query(d.selectCQL, args...).WithContext(ctx).Scan(into...)
+	err := s.driver.Query(d.selectCQL, args...).ScanContext(ctx, into...)
 	if errors.Is(err, gocql.ErrNotFound) {
 		return view.Row{}, false, nil
 	}

@@ -102,7 +102,7 @@ func direction(k view.KeyColumn) string {
 // to another revision ([*RevisionError]) or a table that stands already differs from the view's ([*SchemaError]).
 func (s *Session) Setup(ctx context.Context, datacenter string, replicationFactor int, v view.View, g view.Generation) error {
 	for _, ddl := range Statements(s.keyspace, datacenter, replicationFactor, v, g) {
-		if err := s.driver.Query(ddl).WithContext(ctx).Exec(); err != nil {
+		if err := s.driver.Query(ddl).ExecContext(ctx); err != nil {
 			return wrap(ddl, err)
 		}
 		if err := s.driver.AwaitSchemaAgreement(ctx); err != nil {
@@ -130,7 +130,7 @@ func (e *SchemaError) Error() string {
 // [*SchemaError], or that of the query.
 func (s *Session) CheckSchema(ctx context.Context, v view.View, g view.Generation) error {
 	var name string
-	err := s.driver.Query(keyspacesCQL, s.keyspace).WithContext(ctx).Scan(&name)
+	err := s.driver.Query(keyspacesCQL, s.keyspace).ScanContext(ctx, &name)
 	if err == gocql.ErrNotFound {
 		return schemaError(s.keyspace, []string{"the keyspace does not exist"})
 	}
@@ -174,7 +174,7 @@ func describeColumn(cqlType, kind string, position int, order string) liveColumn
 
 func (s *Session) liveColumns(ctx context.Context) (map[string]map[string]liveColumn, error) {
 	tables := map[string]map[string]liveColumn{}
-	iter := s.driver.Query(columnsCQL, s.keyspace).WithContext(ctx).Iter()
+	iter := s.driver.Query(columnsCQL, s.keyspace).IterContext(ctx)
 	var table, column, cqlType, kind, order string
 	var position int
 	for iter.Scan(&table, &column, &cqlType, &kind, &position, &order) {
@@ -188,7 +188,7 @@ func (s *Session) liveColumns(ctx context.Context) (map[string]map[string]liveCo
 
 func (s *Session) liveTypes(ctx context.Context) (map[string]string, error) {
 	types := map[string]string{}
-	iter := s.driver.Query(typesCQL, s.keyspace).WithContext(ctx).Iter()
+	iter := s.driver.Query(typesCQL, s.keyspace).IterContext(ctx)
 	var name string
 	var names, fieldTypes []string
 	for iter.Scan(&name, &names, &fieldTypes) {

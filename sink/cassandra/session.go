@@ -84,7 +84,7 @@ func (s *Session) Close() { s.driver.Close() }
 
 // Ping asks the cluster for its release version.
 func (s *Session) Ping(ctx context.Context) (version string, err error) {
-	err = s.driver.Query("SELECT release_version FROM system.local").WithContext(ctx).Scan(&version)
+	err = s.driver.Query("SELECT release_version FROM system.local").ScanContext(ctx, &version)
 	return version, wrap("ping cassandra", err)
 }
 

@@ -52,7 +52,7 @@ func (s *Session) CheckRevision(ctx context.Context, v view.View, g view.Generat
 func (s *Session) revisions(ctx context.Context, v view.View) (map[int]string, error) {
 	var stored map[int]string
 	err := s.driver.Query(fmt.Sprintf(revisionsCQL, s.keyspace), v.Name()).
-		WithContext(ctx).Consistency(gocql.LocalSerial).Scan(&stored)
+		Consistency(gocql.LocalSerial).ScanContext(ctx, &stored)
 	if err != nil && !errors.Is(err, gocql.ErrNotFound) {
 		return nil, wrap("read the view's state", err)
 	}
@@ -74,6 +74,6 @@ func (s *Session) registerRevision(ctx context.Context, v view.View, g view.Gene
 }
 
 func (s *Session) compareAndSet(ctx context.Context, cql string, args ...any) (applied bool, err error) {
-	applied, err = s.driver.Query(cql, args...).WithContext(ctx).MapScanCAS(map[string]any{})
+	applied, err = s.driver.Query(cql, args...).MapScanCASContext(ctx, map[string]any{})
 	return applied, wrap("write the view's state", err)
 }

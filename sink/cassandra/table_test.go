@@ -1,6 +1,7 @@
 package cassandra
 
 import (
+	"context"
 	"encoding/hex"
 	"regexp"
 	"slices"
@@ -169,27 +170,21 @@ func (*aHost) Mark(error)            {}
 // executing is a statement as the driver shows it to a policy.
 type executing struct {
 	route
-	statement gocql.Statement
+	ctx context.Context
 }
 
-func (e executing) Statement() gocql.Statement { return e.statement }
+func (e executing) Context() context.Context { return e.ctx }
 
 func TestAPinnedStatementGoesToItsHostAndNowhereElse(t *testing.T) {
 	mine, other, third := &aHost{"mine"}, &aHost{"other"}, &aHost{"third"}
 	policy := &pinnedPolicy{fixedHosts{hosts: []gocql.SelectedHost{other, third}}}
-	ctx := pin(t.Context(), mine)
-	for name, statement := range map[string]gocql.Statement{
-		"query": (&gocql.Query{}).WithContext(ctx),
-		"batch": (&gocql.Batch{}).WithContext(ctx),
-	} {
-		next := policy.Pick(executing{statement: statement})
-		if got := next(); got != gocql.SelectedHost(mine) {
-			t.Errorf("%s: first host %v, want the pinned one", name, got)
-		}
-		for range 3 {
-			if got := next(); got != nil {
-				t.Errorf("%s: then %v, want none", name, got)
-			}
+	next := policy.Pick(executing{ctx: pin(t.Context(), mine)})
+	if got := next(); got != gocql.SelectedHost(mine) {
+		t.Errorf("first host %v, want the pinned one", got)
+	}
+	for range 3 {
+		if got := next(); got != nil {
+			t.Errorf("then %v, want none", got)
 		}
 	}
 }
@@ -199,7 +194,7 @@ func TestOtherStatementsAreRoutedByThePolicyWithin(t *testing.T) {
 	policy := &pinnedPolicy{fixedHosts{hosts: []gocql.SelectedHost{first, second, third}}}
 	for name, statement := range map[string]gocql.ExecutableStatement{
 		"none":              nil,
-		"without host":      executing{statement: (&gocql.Query{}).WithContext(t.Context())},
+		"without host":      executing{ctx: t.Context()},
 		"before there is a": route{"ks", []byte("k")},
 	} {
 		if got := policy.Pick(statement)(); got != gocql.SelectedHost(first) {

@@ -194,7 +194,7 @@ func (w *Writer) execute(ctx context.Context, r *request) error {
 		size += p.mutation.Size()
 	}
 	if len(statements) > 1 && size <= maxRequestBytes {
-		batch := w.session.driver.Batch(gocql.UnloggedBatch).WithContext(ctx).DefaultTimestamp(false)
+		batch := w.session.driver.Batch(gocql.UnloggedBatch).DefaultTimestamp(false)
 		for _, s := range statements {
 			args, err := r.table.bind(s)
 			if err != nil {
@@ -202,14 +202,14 @@ func (w *Writer) execute(ctx context.Context, r *request) error {
 			}
 			batch.Query(r.table.updateCQL, args...)
 		}
-		return batch.Exec()
+		return batch.ExecContext(ctx)
 	}
 	for _, s := range statements {
 		args, err := r.table.bind(s)
 		if err != nil {
 			return err
 		}
-		if err := w.session.driver.Query(r.table.updateCQL, args...).WithContext(ctx).Exec(); err != nil {
+		if err := w.session.driver.Query(r.table.updateCQL, args...).ExecContext(ctx); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/cassandra-gocql-driver/v2"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
@@ -241,6 +242,36 @@ func TestAMissingTableIsFatal(t *testing.T) {
 	if sink.DispositionOf(err) != sink.Fatal || !strings.Contains(err.Error(), "table stock_g1 is missing") {
 		t.Errorf("%v, want a fatal error that names the table", err)
 	}
+}
+
+// The writer relies on the driver's showing a policy the context that a statement is executed with. With no host left to
+// the policy within, only what is pinned gets through.
+func TestTheDriverAsksThePolicyWithTheStatementsContext(t *testing.T) {
+	stack := stacktest.Require(t)
+	session := connect(t, stack, stack.Keyspace(t))
+	host := session.policy.candidates(session.keyspace, []byte("k"), 1)[0]
+	session.policy.HostSelectionPolicy = noHosts{session.policy.HostSelectionPolicy}
+	const cql = "SELECT release_version FROM system.local"
+	if err := session.driver.Query(cql).ExecContext(t.Context()); !errors.Is(err, gocql.ErrNoConnections) {
+		t.Errorf("a query without a host: %v", err)
+	}
+	pinned := pin(t.Context(), host)
+	if err := session.driver.Query(cql).ExecContext(pinned); err != nil {
+		t.Errorf("a pinned query: %v", err)
+	}
+	batch := session.driver.Batch(gocql.UnloggedBatch)
+	if err := batch.ExecContext(pinned); err != nil {
+		t.Errorf("a pinned batch: %v", err)
+	}
+	if err := session.driver.Batch(gocql.UnloggedBatch).ExecContext(t.Context()); !errors.Is(err, gocql.ErrNoConnections) {
+		t.Errorf("a batch without a host: %v", err)
+	}
+}
+
+type noHosts struct{ gocql.HostSelectionPolicy }
+
+func (noHosts) Pick(gocql.ExecutableStatement) gocql.NextHost {
+	return func() gocql.SelectedHost { return nil }
 }
 
 // Once the context has ended nothing is sent, and everything is settled with its cause.
