@@ -12,9 +12,9 @@ import (
 
 // KinesisClient returns a client for the Kinesis that the environment names, as every AWS client reads it.
 func KinesisClient(ctx context.Context) (*kinesis.Client, error) {
-	c, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithHTTPClient(emulator.HTTPClient()))
+	c, err := awsconfig.LoadDefaultConfig(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("load the AWS configuration: %w", err)
 	}
-	return kinesis.NewFromConfig(c), nil
+	return kinesis.NewFromConfig(c, func(o *kinesis.Options) { o.HTTPClient = emulator.HTTPClient() }), nil
 }

@@ -6,13 +6,15 @@ import "sync"
 // half of it, so that one whose writes do not get through leaves room for the others.
 //
 // Room is reserved before a call whose reply has not been seen, for the largest reply there is, and corrected to what
-// the records really take once they are there. The correction may overdraw the budget by part of one reply; nobody gets
-// room again until that is paid back.
+// the records really take once they are there. The correction may leave a shard with more than its half, by part of one
+// reply. That is its own debt: the shard gets no room until it is paid back, and the others keep what its half leaves
+// them. So the total is exceeded by debts alone, each of less than one reply and of a shard that was let in.
 type budget struct {
 	total int64
 
 	mu      sync.Mutex
 	used    int64
+	debts   int64 // of used, what shards hold above their halves
 	byShard map[string]int64
 	freed   chan struct{} // closed when something is given back, if anybody waits for that
 }
@@ -29,7 +31,7 @@ func (b *budget) largest() int64 { return b.total / 2 }
 func (b *budget) tryReserve(shard string, n int64) (ok bool, again <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.used+n <= b.total && b.byShard[shard]+n <= b.largest() {
+	if b.used-b.debts+n <= b.total && b.byShard[shard]+n <= b.largest() {
 		b.add(shard, n)
 		return true, nil
 	}
@@ -52,11 +54,16 @@ func (b *budget) correct(shard string, delta int64) {
 
 func (b *budget) add(shard string, delta int64) {
 	b.used += delta
+	b.debts -= b.debt(shard)
 	b.byShard[shard] += delta
+	b.debts += b.debt(shard)
 	if b.byShard[shard] == 0 {
 		delete(b.byShard, shard)
 	}
 }
+
+// debt is what a shard holds above its half.
+func (b *budget) debt(shard string) int64 { return max(0, b.byShard[shard]-b.largest()) }
 
 // inUse returns the bytes in flight.
 func (b *budget) inUse() int64 {

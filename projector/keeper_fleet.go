@@ -69,8 +69,9 @@ func (k *keeper) probe(now time.Time) {
 			continue
 		}
 		k.probing = true
+		probe := checkpoint.Change{Op: checkpoint.Create, Shard: shard, Parent: s.parent()}
 		k.call(now.Add(k.pace.call), func(ctx context.Context) func(time.Time) {
-			err := k.config.Store.Apply(ctx, checkpoint.Change{Op: checkpoint.Create, Shard: shard, Parent: s.parent()})
+			err := k.config.Store.Apply(ctx, probe)
 			return func(answered time.Time) {
 				k.probing = false
 				k.nextProbe = answered.Add(around(k.pace.beat))

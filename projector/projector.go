@@ -34,6 +34,7 @@ type Config struct {
 	Start      stream.Start  // where shards without a checkpoint begin
 	Failover   time.Duration // after which the leases of a silent worker are taken
 	InFlight   int64         // memory for records in flight over all shards, bytes; at least 1 MiB
+	Drain      time.Duration // how long records in flight are waited for when Run ends by itself
 	Log        *zap.Logger
 }
 
@@ -135,6 +136,8 @@ type ended struct {
 func (p *Projector) Run(fetch, work context.Context) error {
 	fetch, stop := context.WithCancelCause(fetch)
 	defer stop(nil)
+	work, abort := context.WithCancelCause(work)
+	defer abort(nil)
 	listings := make(chan []stream.Shard)
 	loops := make(chan ended)
 	var running sync.WaitGroup
@@ -165,6 +168,9 @@ func (p *Projector) Run(fetch, work context.Context) error {
 		case <-turn.C:
 		case <-stopping:
 			stopping = nil
+			if cause := context.Cause(fetch); cause != ErrStopped { // nobody else limits this drain
+				defer time.AfterFunc(p.config.Drain, func() { abort(cause) }).Stop()
+			}
 		}
 	}
 	running.Wait()
@@ -191,10 +197,12 @@ func (p *Projector) list(shards []stream.Shard) {
 // start runs the loop of a shard whose lease was acquired.
 func (p *Projector) start(fetch, work context.Context, running *sync.WaitGroup, l *lease, loops chan<- ended) {
 	log := p.config.Log.With(zap.String("shard", l.Shard()))
+	listed := p.listed[l.Shard()]
+	listed.ID = l.Shard() // a newer list may have dropped it since the lease was taken
 	s := &shard{
 		id:      l.Shard(),
 		lease:   l,
-		reader:  p.deps.Stream.Reader(p.listed[l.Shard()], l.Checkpoint(), p.config.Start),
+		reader:  p.deps.Stream.Reader(listed, l.Checkpoint(), p.config.Start),
 		view:    p.config.View,
 		writer:  p.deps.Writer,
 		parker:  p.deps.Parker,

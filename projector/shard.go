@@ -76,6 +76,7 @@ const fetchReserve = stream.MaxReplyBytes
 func (s *shard) run(fetch, work context.Context) error {
 	work, abort := context.WithCancelCause(work)
 	defer abort(nil)
+	work = leased{work, s.lease}
 	fetch, stop := context.WithCancelCause(fetch)
 	defer stop(nil)
 	var watching sync.WaitGroup
@@ -85,7 +86,6 @@ func (s *shard) run(fetch, work context.Context) error {
 	watching.Go(func() { s.watchLease(stop, abort, ended) })
 	defer context.AfterFunc(work, func() { stop(context.Cause(work)) })()
 
-	work = leased{work, s.lease}
 	s.lease.CommitFrom(s.tracker) // from here on each renewal of the lease commits the tracker's watermark
 	err := s.follow(fetch, work, abort)
 	return s.leave(work, err)
@@ -238,7 +238,7 @@ func (s *shard) settle(abort context.CancelCauseFunc, r *record, err error) {
 		if p.Stage == view.StageWrite {
 			p.Event = r.event
 		}
-		if s.refused.add(refusal{r, p}) {
+		if s.refused.add(refusal{r, p, time.Now()}) {
 			return
 		}
 	}
@@ -269,6 +269,10 @@ func (s *shard) park(work context.Context, r refusal) error {
 	letter.Source.Arrival = r.record.Arrival
 	letter.Event = deadletter.Event(r.poison.Event)
 	letter.Failure = deadletter.NewFailure(r.poison)
+	if r.poison.Tries > 0 {
+		letter.Attempts.Add(r.refusedAt, r.poison.Err)
+		letter.Attempts.Count = r.poison.Tries
+	}
 	if p, ok := errors.AsType[*panicError](r.poison); ok {
 		letter.Failure.Stack = string(p.stack)
 	}
@@ -346,8 +350,9 @@ func cost(r stream.Record, mutations []view.Mutation) int64 {
 
 // refusal is a record that can never be applied, and why.
 type refusal struct {
-	record *record
-	poison *view.Poison
+	record    *record
+	poison    *view.Poison
+	refusedAt time.Time
 }
 
 // refusals collects what was refused, from any goroutine, for the shard's. As many can wait in it as are in flight.

@@ -28,6 +28,11 @@ const (
 	// idlePoll is the pause after a reply that says there is nothing more: an event waits half of it on average, and
 	// half of the shard's calls are left to other consumers.
 	idlePoll = 400 * time.Millisecond
+
+	// After a reply of 10 MiB the service refuses calls for five seconds. A reply may be full although it is smaller,
+	// by the size of the record that did not fit.
+	fullReply          = MaxReplyBytes - 1<<20
+	pauseAfterFullness = 5 * time.Second
 )
 
 // Start is where a shard is read from when there is no checkpoint.
@@ -60,9 +65,8 @@ type Reader struct {
 	fresh    bool                // position is where the shard begins: nothing of it was read yet
 	iterator *string             // nil: get one
 	calls    *rate.Limiter
-	bytes    *rate.Limiter
-	pause    time.Duration // before the next call
-	failures int           // in a row
+	next     time.Time // no call before it
+	failures int       // in a row
 }
 
 // Reader returns a reader that begins after the checkpoint, or at start when there is none. A checkpoint that is the
@@ -75,17 +79,15 @@ func (s *Stream) Reader(shard Shard, after checkpoint.Sequence, start Start) *Re
 		position: after,
 		fresh:    after != "" && after == shard.Start,
 		calls:    rate.NewLimiter(callsPerSecond, 1),
-		bytes:    rate.NewLimiter(bytesPerSecond, bytesPerSecond),
 	}
 }
 
 // Ready waits until the shard's quotas, and the pause after a failure or an empty reply, allow the next call. The error
 // is the cause of ctx's end.
 func (r *Reader) Ready(ctx context.Context) error {
-	if err := sleep(ctx, r.pause); err != nil {
+	if err := sleep(ctx, time.Until(r.next)); err != nil {
 		return err
 	}
-	r.pause = 0
 	if err := r.calls.Wait(ctx); err != nil {
 		return context.Cause(ctx)
 	}
@@ -96,7 +98,7 @@ func (r *Reader) Ready(ctx context.Context) error {
 // or because the service did not answer, throttled, or let the iterator expire. Then Ready waits longer, and a new
 // iterator goes on after the last record handed out. The error is the cause of ctx's end or a fatal [*Error].
 func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
-	batch, err := r.next(ctx, limit)
+	batch, err := r.ask(ctx, limit)
 	if err == nil {
 		r.failures = 0
 		return batch, nil
@@ -112,7 +114,7 @@ func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
 		r.iterator = nil
 	}
 	r.failures++
-	r.pause = backoff(r.failures)
+	r.next = time.Now().Add(backoff(r.failures))
 	if r.failures%complainEvery == 0 {
 		r.stream.log.Warn("kinesis does not answer, repeating", zap.String("shard", r.shard), zap.Int("failures", r.failures), zap.Error(err))
 	}
@@ -122,12 +124,13 @@ func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
 // complainEvery is how many failures in a row pass between two lines in the log.
 const complainEvery = 5
 
-func (r *Reader) next(ctx context.Context, limit int) (Batch, error) {
+func (r *Reader) ask(ctx context.Context, limit int) (Batch, error) {
 	if r.iterator == nil {
 		if err := r.seek(ctx); err != nil {
 			return Batch{}, err
 		}
 	}
+	asked := time.Now()
 	out, err := r.getRecords(ctx, limit)
 	if err != nil {
 		return Batch{}, r.stream.wrap("get records of "+r.shard+" in", err)
@@ -140,14 +143,24 @@ func (r *Reader) next(ctx context.Context, limit int) (Batch, error) {
 		r.position, r.fresh = batch.Records[n-1].Sequence, false
 	}
 	r.iterator = out.NextShardIterator
-	r.pause = r.debt(size)
-	if size == 0 && batch.Known && batch.Behind == 0 {
-		r.pause = idlePoll
+	r.next = nextCall(asked, time.Now(), size)
+	if len(batch.Records) == 0 && batch.Known && batch.Behind == 0 {
+		r.next = time.Now().Add(idlePoll)
 	}
 	return batch, nil
 }
 
-// decode returns the batch of a reply and the bytes of its records.
+// nextCall returns when a reply of size bytes is paid for out of the shard's bytes per second. A reply may be several
+// times what a second allows.
+func nextCall(asked, answered time.Time, size int) time.Time {
+	paid := asked.Add(time.Duration(size) * time.Second / bytesPerSecond)
+	if rested := answered.Add(pauseAfterFullness); size > fullReply && rested.After(paid) {
+		return rested
+	}
+	return paid
+}
+
+// decode returns the batch of a reply and the bytes of its records, as the quota counts them: with partition keys.
 func (r *Reader) decode(out *kinesis.GetRecordsOutput) (batch Batch, size int, err error) {
 	batch = Batch{End: out.NextShardIterator == nil, Records: make([]Record, 0, len(out.Records))}
 	if out.MillisBehindLatest != nil {
@@ -157,7 +170,7 @@ func (r *Reader) decode(out *kinesis.GetRecordsOutput) (batch Batch, size int, e
 		if d.SequenceNumber == nil || d.ApproximateArrivalTimestamp == nil {
 			return Batch{}, 0, r.stream.wrap("get records of "+r.shard+" in", errIncomplete)
 		}
-		size += len(d.Data)
+		size += len(d.Data) + len(aws.ToString(d.PartitionKey))
 		batch.Records = append(batch.Records, Record{
 			Sequence:     checkpoint.Sequence(*d.SequenceNumber),
 			PartitionKey: aws.ToString(d.PartitionKey),
@@ -197,19 +210,6 @@ func (r *Reader) seek(ctx context.Context) error {
 	}
 	r.iterator = out.ShardIterator
 	return nil
-}
-
-// debt charges a reply to the shard's bytes and returns how long to wait before the next call. A reply may be several
-// times what a second allows.
-func (r *Reader) debt(size int) time.Duration {
-	var wait time.Duration
-	now := time.Now()
-	for size > 0 {
-		n := min(size, bytesPerSecond)
-		wait = r.bytes.ReserveN(now, n).DelayFrom(now)
-		size -= n
-	}
-	return wait
 }
 
 // backoff is full jitter, doubling from 200 ms after the first failure up to 10 s.

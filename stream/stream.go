@@ -54,6 +54,9 @@ func (s *Stream) Describe(ctx context.Context) (Description, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	out, err := s.client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &s.name})
+	if _, absent := errors.AsType[*types.ResourceNotFoundException](err); absent {
+		return Description{}, s.wrap("describe stream", fmt.Errorf("%w: create it, Penstock creates no streams", err))
+	}
 	if err != nil {
 		return Description{}, s.wrap("describe stream", err)
 	}

@@ -51,6 +51,7 @@ type Poison struct {
 	Stage Stage
 	Code  Code
 	Event Event // as much as was decoded before the fault
+	Tries int   // how often it was sent to Cassandra before it was given up
 	Err   error // names field, value and rule, in words an operator can act on
 }
 

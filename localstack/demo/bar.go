@@ -22,17 +22,16 @@ type bar struct {
 const barWidth = 30
 
 // draw shows that done records have an outcome; repetitions after a crash count again.
-func (b *bar) draw(done int, scrapes []e2e.Scrape) {
+func (b *bar) draw(done, parked int, scrapes []e2e.Scrape) {
 	now := time.Now()
 	if !b.at.IsZero() {
 		b.rate = 0.7*b.rate + 0.3*float64(max(0, done-b.done))/now.Sub(b.at).Seconds()
 	}
 	b.at, b.done = now, done
 	share := min(1, float64(done)/float64(b.total))
-	lag, parked := time.Duration(0), int64(0)
+	lag := time.Duration(0)
 	for _, s := range scrapes {
 		lag = max(lag, s.Behind())
-		parked += s.Parked
 	}
 	full := int(share * barWidth)
 	line := fmt.Sprintf("[%s%s] %3.0f %%  %d of %d records  %4.0f/s  lag %.1f s  parked %d",

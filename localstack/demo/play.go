@@ -47,8 +47,8 @@ func play(ctx context.Context, s *stage, o options) (err error) {
 
 	progress := &bar{total: total}
 	if err := fleet.Watch(ctx, func(scrapes []e2e.Scrape) bool {
-		done := fleet.Done(scrapes)
-		progress.draw(done, scrapes)
+		done, parked := fleet.Done(scrapes)
+		progress.draw(done, parked, scrapes)
 		return done >= total/2
 	}); err != nil {
 		return err
@@ -62,7 +62,8 @@ func play(ctx context.Context, s *stage, o options) (err error) {
 	defer cancel()
 	idle := fleet.Idle()
 	if err := fleet.Watch(settled, func(scrapes []e2e.Scrape) bool {
-		progress.draw(fleet.Done(scrapes), scrapes)
+		done, parked := fleet.Done(scrapes)
+		progress.draw(done, parked, scrapes)
 		return idle(scrapes) && sent.Load()
 	}); err != nil {
 		return err

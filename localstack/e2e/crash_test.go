@@ -83,7 +83,8 @@ func crashRound(t *testing.T, w workload, seed uint64) {
 			if len(scrapes[choice].Lag) == 0 { // it has nothing yet to be killed over
 				choice = 1 - choice
 			}
-			return fleet.Done(scrapes) >= moment && len(scrapes[choice].Lag) > 0
+			done, _ := fleet.Done(scrapes)
+			return done >= moment && len(scrapes[choice].Lag) > 0
 		})
 		if err == nil {
 			killed = time.Now()

@@ -196,7 +196,7 @@ type Scrape struct {
 	Lag                                        map[string]time.Duration // by shard
 	Budget                                     int64                    // bytes in use
 	RSS                                        int64                    // bytes
-	Heap                                       int64                    // bytes of live and dead objects
+	Mallocs                                    int64                    // objects allocated since the start
 }
 
 // Conserved tells whether every record read is accounted for.
@@ -277,7 +277,7 @@ func (d *Daemon) scrape(ctx context.Context) (Scrape, error) {
 		Abandoned: value("penstock_records_abandoned_total"),
 		Budget:    value("penstock_budget_in_use_bytes"),
 		RSS:       value("process_resident_memory_bytes"),
-		Heap:      value("go_memstats_heap_inuse_bytes"),
+		Mallocs:   value("go_memstats_mallocs_total"),
 		Lag:       map[string]time.Duration{},
 	}
 	for _, m := range families["aws_kinesis_client_consumer_lag_duration_milliseconds"].GetMetric() {

@@ -45,13 +45,14 @@ func (f *Fleet) Scrape(ctx context.Context) ([]Scrape, error) {
 	return scrapes, nil
 }
 
-// Done returns how many records have an outcome, by scrapes and the last word of daemons that are gone.
-func (f *Fleet) Done(scrapes []Scrape) int {
-	n := int64(0)
+// Done returns how many records have an outcome, and how many of them are parked, by scrapes and the last word of daemons
+// that are gone. A record that was read again counts again.
+func (f *Fleet) Done(scrapes []Scrape) (done, parked int) {
 	for _, s := range append(scrapes, f.gone...) {
-		n += s.Applied + s.Parked
+		done += int(s.Applied + s.Parked)
+		parked += int(s.Parked)
 	}
-	return int(n)
+	return done, parked
 }
 
 // poll is the pause between two looks at the daemons.

@@ -8,11 +8,10 @@ import (
 )
 
 // gate hands out the permits to send: so many for each coordinator host, so that a slow or dead host never holds more
-// than its own. The limit is fixed and the same for every host.
+// than its own. The limit is the same for every host, and changes only by setLimit.
 type gate struct {
-	limit int
-
 	mu          sync.Mutex
+	limit       int
 	inFlight    map[string]int // permits in use, by host id
 	waiters     []*waiter      // first come, first served among those a host can serve
 	lastSuccess map[string]time.Time
@@ -72,18 +71,37 @@ func (g *gate) acquire(ctx context.Context, hosts []string) (int, error) {
 	return 0, context.Cause(ctx)
 }
 
+// setLimit changes the limit of every host. Permits in use above it are given back as their requests end.
+func (g *gate) setLimit(limit int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.limit = limit
+	for host := range g.inFlight {
+		g.grant(host)
+	}
+}
+
 // release gives a permit of host back, to the first who waits for it.
 func (g *gate) release(host string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for i, w := range g.waiters {
-		if j := slices.Index(w.hosts, host); j >= 0 {
-			g.waiters = slices.Delete(g.waiters, i, i+1)
-			w.granted <- j
-			return
-		}
-	}
 	g.inFlight[host]--
+	g.grant(host)
+}
+
+// grant hands the free permits of host to those who wait for it. The caller holds mu.
+func (g *gate) grant(host string) {
+	for i := 0; i < len(g.waiters) && g.inFlight[host] < g.limit; {
+		w := g.waiters[i]
+		j := slices.Index(w.hosts, host)
+		if j < 0 {
+			i++
+			continue
+		}
+		g.waiters = slices.Delete(g.waiters, i, i+1)
+		g.inFlight[host]++
+		w.granted <- j
+	}
 }
 
 // succeeded notes that host answered a request well.

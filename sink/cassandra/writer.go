@@ -90,6 +90,9 @@ func (w *Writer) Submit(ctx context.Context, writes []*sink.Write) {
 	}
 }
 
+// SetLimit changes the number of permits of each coordinator host, at least 1.
+func (w *Writer) SetLimit(n int) { w.gate.setLimit(max(1, n)) }
+
 // Wait returns when no worker is left, which is when everything submitted is settled.
 func (w *Writer) Wait() { w.running.Wait() }
 
@@ -128,13 +131,13 @@ func (w *Writer) apply(r *request) {
 		if disposition == sink.Unknown {
 			unknown++
 			if unknown >= unknownTries && w.gate.succeededSince(hosts, time.Now().Add(-neighbourhood)) &&
-				w.refuse(r, view.CodeUnexplained, err) {
+				w.refuse(r, view.CodeUnexplained, attempt+1, err) {
 				return
 			}
 		}
 		switch disposition {
 		case sink.Poison:
-			if w.refuse(r, view.CodeRejected, err) {
+			if w.refuse(r, view.CodeRejected, attempt+1, err) {
 				return
 			}
 		case sink.Fatal:
@@ -219,7 +222,7 @@ func (w *Writer) execute(ctx context.Context, r *request) error {
 // refuse finds the guilty record of a request that failed for good. One of several is found by sending each by itself.
 // A single one is poison, unless the fault is the schema's: then every record would fail, and the writer cannot go on.
 // It returns false when the schema could not be looked at: then nobody is guilty yet, and the request is repeated.
-func (w *Writer) refuse(r *request, code view.Code, cause error) bool {
+func (w *Writer) refuse(r *request, code view.Code, tries int, cause error) bool {
 	if requests := r.split(); len(requests) > 1 {
 		for _, single := range requests {
 			w.apply(single)
@@ -236,7 +239,7 @@ func (w *Writer) refuse(r *request, code view.Code, cause error) bool {
 	if err != nil {
 		return false
 	}
-	r.settle(&view.Poison{Stage: view.StageWrite, Code: code, Err: fmt.Errorf("write %s: %w", r.table.name, cause)})
+	r.settle(&view.Poison{Stage: view.StageWrite, Code: code, Tries: tries, Err: fmt.Errorf("write %s: %w", r.table.name, cause)})
 	return true
 }
 

@@ -1,0 +1,247 @@
+package projector
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"penstock/checkpoint"
+	"penstock/localstack/emulator"
+)
+
+func TestAPanicIsParkedWithItsStackAndTheShardGoesOn(t *testing.T) {
+	holds(t, inBubble(t, func(t *testing.T) []string {
+		w := newWorld(t, 1, 1)
+		w.put(1, 100, 3, 0, panics) // what the letter holds is the world's to check
+		d := w.join()
+		w.await(w.settled, time.Minute)
+		if c := d.Counts(); c.Parked == 0 || c.Applied == 0 {
+			t.Errorf("counts %+v", c)
+		}
+		return w.end()
+	}))
+}
+
+func TestAShardWaitsForItsLetterWhileOthersGoOn(t *testing.T) {
+	holds(t, inBubble(t, func(t *testing.T) []string {
+		w := newWorld(t, 2, 4)
+		w.lower(&w.s3)
+		w.put(2, 2, 100, 0, garbled) // in some of the shards
+		poisoned := map[string]bool{}
+		for _, shard := range w.shards() {
+			poisoned[shard] = true
+		}
+		w.join()
+		time.Sleep(time.Second)
+		w.put(3, 200, 0, 0)
+		time.Sleep(time.Minute)
+		waiting, others := 0, 0
+		for _, shard := range w.shards() {
+			if poisoned[shard] {
+				waiting++
+				if n := len(w.order[shard]); w.behind(shard) == 0 || w.store.Row(shard).Checkpoint != "" {
+					t.Errorf("%s with a poison record has %d of %d records left and checkpoint %q", shard, w.behind(shard), n, w.store.Row(shard).Checkpoint)
+				}
+				continue
+			}
+			others++
+			if n := w.behind(shard); n != 0 {
+				t.Errorf("%s without one has %d records left", shard, n)
+			}
+		}
+		if waiting == 0 || others == 0 {
+			t.Errorf("%d shards wait, %d go on: this seed shows nothing", waiting, others)
+		}
+		return w.end()
+	}))
+}
+
+// The writes of a shard stand still for longer than its iterator lives.
+func TestAWriterThatStandsStillParksNothingAndLosesNothing(t *testing.T) {
+	holds(t, inBubble(t, func(t *testing.T) []string {
+		w := newWorld(t, 4, 2)
+		w.lower(&w.slow)
+		w.put(4, 1500, 0, 0)
+		d := w.join()
+		time.Sleep(time.Minute)
+		var calls atomic.Int64
+		w.server.Intercept(func(_ context.Context, c emulator.Call) error {
+			if c.Action == "GetRecords" {
+				calls.Add(1)
+			}
+			return nil
+		})
+		held := d.Counts()
+		time.Sleep(10 * time.Minute)
+		if c := d.Counts(); c != held || c.Read >= 1500 || c.InFlight == 0 || c.Applied+c.Parked+c.Abandoned > 0 {
+			t.Errorf("after a minute %+v, after eleven %+v", held, c)
+		}
+		if n := calls.Load(); n > 0 {
+			t.Errorf("%d calls of GetRecords without room for a reply", n)
+		}
+		w.raise(&w.slow)
+		if took, ok := w.await(w.settled, 2*time.Minute); !ok {
+			t.Errorf("not caught up after %s: %s", took, w.missing())
+		}
+		if c := d.Counts(); c.Parked != 0 || c.Abandoned != 0 || c.Applied != c.Read {
+			t.Errorf("counts %+v", c)
+		}
+		return w.end()
+	}))
+}
+
+// Replies turn out larger than the room that was reserved, and one shard stands still with its own.
+func TestLargeRecordsOverdrawTheBudgetByPartOfAReply(t *testing.T) {
+	holds(t, inBubble(t, func(t *testing.T) []string {
+		w := newWorld(t, 5, 3)
+		w.debt = 2 * 64 * (20 << 10) // at first 64 records go into the room of one reply
+		w.put(5, 300, 2, 16<<10, garbled)
+		w.lower(&w.slow)
+		d := w.join()
+		time.Sleep(20 * time.Second)
+		if c := d.Counts(); c.InFlight > 200 {
+			t.Errorf("%d records of 16 KiB in flight with 1 MiB of room", c.InFlight)
+		}
+		w.raise(&w.slow)
+		return w.end()
+	}))
+}
+
+func TestAStopDrainsASlowWriterAndThenReleases(t *testing.T) {
+	holds(t, inBubble(t, func(t *testing.T) []string {
+		w := newWorld(t, 6, 3)
+		w.latency = 5 * time.Second
+		w.put(6, 300, 0, 0)
+		d := w.join()
+		w.await(func() bool { return d.Counts().InFlight > 50 }, time.Minute)
+		w.quit(d, time.Minute)
+		begun := time.Now()
+		if err := <-d.done; err != nil {
+			t.Errorf("run returned %v", err)
+		}
+		d.done <- nil
+		took := time.Since(begun)
+		if c := d.Counts(); c.InFlight != 0 || c.Abandoned != 0 || took < time.Second || took > 8*time.Second {
+			t.Errorf("drained in %s: %+v", took, c)
+		}
+		for _, shard := range w.shards() {
+			row := w.store.Row(shard)
+			if want := w.watermark(shard); row.Owner != "" || row.Checkpoint != want {
+				t.Errorf("%s has owner %q and checkpoint %q, settled is %q", shard, row.Owner, row.Checkpoint, want)
+			}
+		}
+		return w.end()
+	}))
+}
+
+func TestADrainThatIsCutAbandonsTheRestAndStillReleases(t *testing.T) {
+	holds(t, inBubble(t, func(t *testing.T) []string {
+		w := newWorld(t, 7, 3)
+		w.put(7, 100, 5, 0, garbled, refused)
+		d := w.join()
+		w.await(w.settled, time.Minute)
+		w.lower(&w.slow)
+		w.lower(&w.s3)
+		w.put(8, 100, 5, 0, garbled, refused)
+		if _, ok := w.await(func() bool { return d.Counts().InFlight > 50 }, time.Minute); !ok {
+			t.Errorf("counts %+v", d.Counts())
+		}
+		w.quit(d, 10*time.Second)
+		begun := time.Now()
+		if err := <-d.done; err != nil {
+			t.Errorf("run returned %v", err)
+		}
+		d.done <- nil
+		if took := time.Since(begun); took < 10*time.Second || took > 11*time.Second {
+			t.Errorf("run returned %s after the stop, want the drain's 10s", took)
+		}
+		if c := d.Counts(); c.InFlight != 0 || c.Abandoned < 50 {
+			t.Errorf("counts %+v", c)
+		}
+		for _, shard := range w.shards() {
+			row := w.store.Row(shard)
+			if want := w.watermark(shard); row.Owner != "" || row.Checkpoint != want {
+				t.Errorf("%s has owner %q and checkpoint %q, settled is %q", shard, row.Owner, row.Checkpoint, want)
+			}
+		}
+		return w.end()
+	}))
+}
+
+// watermark returns the last record of a shard before which all have their outcome.
+func (w *world) watermark(shard string) (last checkpoint.Sequence) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, sequence := range w.order[shard] {
+		if f := w.facts[position{shard, sequence}]; !f.applied && !f.parked {
+			break
+		}
+		last = sequence
+	}
+	return last
+}
+
+// The tables are away for longer than a lease lives: every loop stops at the fence, gives its records up, and they are
+// read again.
+func TestALeaseThatIsLostEndsTheShardAndNothingElse(t *testing.T) {
+	holds(t, inBubble(t, func(t *testing.T) []string {
+		w := newWorld(t, 9, 3)
+		d := w.join()
+		w.await(func() bool { return w.following(d) == 3 }, time.Minute)
+		w.set(func() { w.tables = context.DeadlineExceeded })
+		w.lower(&w.slow)
+		w.put(9, 200, 5, 0, garbled, refused)
+		if _, ok := w.await(func() bool { return w.following(d) == 0 }, failover+time.Second); !ok {
+			t.Errorf("%d shards are followed without a lease", w.following(d))
+		}
+		if c := d.Counts(); c.Abandoned == 0 || c.InFlight != 0 {
+			t.Errorf("counts %+v", c)
+		}
+		w.calm()
+		if took, ok := w.await(w.settled, time.Minute); !ok {
+			t.Errorf("not recovered after %s: %s", took, w.missing())
+		}
+		return w.end()
+	}))
+}
+
+func TestAJoinerGetsItsShareAndNothingIsAbandoned(t *testing.T) {
+	holds(t, inBubble(t, func(t *testing.T) []string {
+		w := newWorld(t, 10, 4)
+		w.put(10, 400, 5, 0, garbled, refused)
+		a := w.join()
+		w.await(func() bool { return a.Counts().Read > 50 }, time.Minute)
+		b := w.join()
+		if took, ok := w.await(func() bool { return w.following(a) == 2 && w.following(b) == 2 }, time.Minute); !ok {
+			t.Errorf("after %s %d and %d shards", took, w.following(a), w.following(b))
+		}
+		broken := w.end()
+		if n := a.Counts().Abandoned + b.Counts().Abandoned; n != 0 {
+			t.Errorf("%d records were abandoned", n)
+		}
+		return broken
+	}))
+}
+
+// A writer asks the context before it sends and settles with the context's cause. In a process that was stopped and
+// goes on, the lease may be over before anybody has cancelled anything; nil would then mean that the record is applied.
+func TestWorkUnderALeaseThatIsOverHasEndedAndSaysWhy(t *testing.T) {
+	work, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	ctx := leased{work, newLease(&keeper{base: time.Now()}, "shardId-0", "")} // never trusted
+	for name, c := range map[string]context.Context{"itself": ctx, "with a value": context.WithValue(ctx, t, t)} {
+		if err := c.Err(); !errors.Is(err, checkpoint.ErrLeaseLost) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if err := context.Cause(c); !errors.Is(err, checkpoint.ErrLeaseLost) {
+			t.Errorf("%s: cause %v", name, err)
+		}
+	}
+	lost := errors.New("taken by another")
+	cancel(lost)
+	if err := context.Cause(ctx); !errors.Is(err, lost) {
+		t.Errorf("once cancelled: cause %v, want %v", err, lost)
+	}
+}

@@ -1,0 +1,107 @@
+package stream
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"penstock/localstack/emulator"
+)
+
+// watch notes when GetRecords is called.
+func watch(r *rig) *[]time.Time {
+	calls := &[]time.Time{}
+	r.server.Intercept(func(_ context.Context, c emulator.Call) error {
+		if c.Action == "GetRecords" {
+			*calls = append(*calls, time.Now()) // the reader makes one at a time
+		}
+		return nil
+	})
+	return calls
+}
+
+// A shard that is caught up with as fast as its quotas allow is never refused a call.
+func TestTheQuotasAreUsedAndKept(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		records, size   int
+		limit           int
+		atLeast, atMost time.Duration
+	}{
+		{"calls bound small pages", 300, 100, 1, 59 * time.Second, 61 * time.Second},
+		{"bytes bound full pages", 170, 64 << 10, MaxReplyRecords, 5 * time.Second, 6 * time.Second},
+		{"records of 1 MiB make pages full early", 12, 1<<20 - 1, MaxReplyRecords, 5 * time.Second, 6 * time.Second},
+		{"pages of a fraction of a second's bytes", 60, 100 << 10, 5, 2500 * time.Millisecond, 3500 * time.Millisecond},
+		{"pages of a second's bytes and more", 80, 100 << 10, 33, 3 * time.Second, 4 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := start(t, emulator.Config{ReadQuota: emulator.ServiceReadQuota}, 1)
+				r.put(0, c.records, c.size)
+				reader := r.Reader(r.only(), "", Start{})
+				time.Sleep(time.Minute) // whatever could be saved up is
+				calls := watch(r)
+				var g reading
+				begun := time.Now()
+				for len(g.numbers) < c.records {
+					g.step(t, t.Context(), reader, c.limit)
+					if reader.failures > 0 {
+						t.Fatalf("call %d was refused after %s", len(*calls), time.Since(begun))
+					}
+				}
+				took := time.Since(begun)
+				g.is(t, 0, c.records)
+				t.Logf("%d calls, %s", len(*calls), took)
+				if took < c.atLeast || took > c.atMost {
+					t.Errorf("took %s", took)
+				}
+				for i, at := range *calls {
+					if i >= 5 && at.Sub((*calls)[i-5]) < time.Second {
+						t.Errorf("calls %d to %d within %s", i-5, i, at.Sub((*calls)[i-5]))
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAReplyIsPaidForAtTheQuotasRate(t *testing.T) {
+	now := time.Now()
+	if got := nextCall(now, now.Add(time.Second), 4_000_000); !got.Equal(now.Add(2 * time.Second)) {
+		t.Errorf("4 MB are paid for after %s", got.Sub(now))
+	}
+}
+
+// Five seconds after a full reply the service answers again, and not before.
+func TestAFullReplyIsFollowedByFiveSecondsOfRest(t *testing.T) {
+	asked := time.Now()
+	answered := asked.Add(300 * time.Millisecond)
+	for _, size := range []int{MaxReplyBytes - 1<<20 + 1, MaxReplyBytes} {
+		if got := nextCall(asked, answered, size); got.Before(answered.Add(5 * time.Second)) {
+			t.Errorf("after %d bytes: %s of rest", size, got.Sub(answered))
+		}
+	}
+}
+
+func TestAnIdleShardIsAskedWithHalfItsCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, emulator.Config{ReadQuota: emulator.ServiceReadQuota}, 1)
+		reader := r.Reader(r.only(), "", Start{})
+		calls := watch(r)
+		var g reading
+		for begun := time.Now(); time.Since(begun) < time.Minute; {
+			g.step(t, t.Context(), reader, 100)
+		}
+		if n := len(*calls); n < 148 || n > 152 {
+			t.Errorf("%d calls in a minute, want one every %s", n, idlePoll)
+		}
+		time.Sleep(time.Second)
+		r.put(0, 1, 0)
+		began := time.Now()
+		g.until(t, t.Context(), reader, 100, 1)
+		if took := time.Since(began); took > idlePoll {
+			t.Errorf("an event waited for %s", took)
+		}
+	})
+}
