@@ -47,12 +47,21 @@ type Config struct {
 	Ports Ports
 	// HeapMiB is the heap of each Cassandra node in MiB, at least 256. Default: 768 for one node, 512 for each of three.
 	HeapMiB int
+	// Load sizes Cassandra for a benchmark: larger memtables, and a commit log that is written to the disk every ten seconds, as is
+	// Cassandra's default. A node that is killed may then lose what it acknowledged last. It wants a HeapMiB of 2048 or more.
+	Load bool
+	// Security has the Cassandra nodes ask who their clients are; the zero value lets everybody in, unencrypted.
+	Security CassandraSecurity
+	// CassandraSettings are written to the nodes' cassandra.yaml as they are, by name, for settings that it does not have otherwise.
+	CassandraSettings map[string]string
 
 	// Stream is created with Shards shards when Kinesis runs; an empty name creates none.
 	Stream string
 	Shards int
 	// ReadQuota bounds the reads of each shard of Kinesis; the zero value does not. [emulator.ServiceReadQuota] is the service's.
 	ReadQuota emulator.ReadQuota
+	// WriteQuota bounds the writes to each shard of Kinesis; the zero value does not. [emulator.ServiceWriteQuota] is the service's.
+	WriteQuota emulator.WriteQuota
 	// Bucket is created when S3 runs; an empty name creates none.
 	Bucket string
 
@@ -117,6 +126,7 @@ func (c Config) Validate() error {
 	if c.CassandraNodes != 0 && c.CassandraNodes != 1 && c.CassandraNodes != 3 {
 		refuse("cassandra nodes: %d, must be 0, 1 or 3", c.CassandraNodes)
 	}
+	wrong = append(wrong, c.Security.validate()...)
 	if c.HeapMiB < heapLeast {
 		refuse("heap: %d MiB, must be at least %d", c.HeapMiB, heapLeast)
 	}

@@ -15,5 +15,5 @@
 //     the process that started them is itself killed; on other systems that one case leaves them running.
 //
 // What it does not prove: one machine has no zones and one clock; DynamoDBLocal has neither throttling nor latency; S3 and
-// Kinesis are emulators of what Penstock uses, and Kinesis has the service's read quotas only when asked for them.
+// Kinesis are emulators of what Penstock uses, and Kinesis has the service's quotas only when asked for them, as devstack does.
 package localstack

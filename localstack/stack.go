@@ -28,6 +28,7 @@ type Stack struct {
 	madeDir  bool // Start made the folder, so Stop removes it
 	stream   string
 	bucket   string
+	security CassandraSecurity
 	progress *lines
 	console  *lines // nil without one
 
@@ -58,7 +59,7 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	cfg = cfg.withDefaults()
 	var writing sync.Mutex
 	s := &Stack{
-		stream: cfg.Stream, bucket: cfg.Bucket,
+		stream: cfg.Stream, bucket: cfg.Bucket, security: cfg.Security,
 		progress: &lines{mu: &writing, to: cfg.Progress},
 		nursery:  newNursery(),
 		failed:   make(chan struct{}),
@@ -152,7 +153,7 @@ func (s *Stack) makeDir(wanted string) error {
 // serve starts the parts of this process.
 func (s *Stack) serve(cfg Config) error {
 	if cfg.Kinesis {
-		s.streams = emulator.New(emulator.Config{Region: region, ReadQuota: cfg.ReadQuota})
+		s.streams = emulator.New(emulator.Config{Region: region, ReadQuota: cfg.ReadQuota, WriteQuota: cfg.WriteQuota, Unlimited: true})
 		s.kinesis = &Server{name: "kinesis", addr: s.addresses.kinesis, handler: s.streams}
 		if err := s.kinesis.Resume(); err != nil {
 			return err
@@ -228,7 +229,8 @@ func (s *Stack) prepare(ctx context.Context, cfg Config) error {
 	for i, addrs := range s.addresses.nodes {
 		node := cassandraNode{
 			index: i, dir: filepath.Join(s.dir, fmt.Sprintf("cassandra-%d", i+1)), lib: libs[cassandraJars.name], javaHome: java,
-			heapMiB: cfg.HeapMiB, addrs: addrs, seed: s.addresses.nodes[0].storage,
+			heapMiB: cfg.HeapMiB, load: cfg.Load, addrs: addrs, seed: s.addresses.nodes[0].storage,
+			security: cfg.Security, settings: cfg.CassandraSettings,
 		}
 		if err := node.prepare(); err != nil {
 			return err

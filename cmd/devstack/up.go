@@ -20,14 +20,21 @@ const ownerInterval = time.Second
 
 // upFlags are the flags of `devstack up`.
 type upFlags struct {
-	config  localstack.Config
-	envFile string
-	detach  bool
-	logs    bool
-	quotas  bool
-	owner   int
+	config   localstack.Config
+	envFile  string
+	detach   bool
+	logs     bool
+	noQuotas bool
+	owner    int
 	// statusFD is the descriptor on which a supervisor in the background speaks to the command that made it, 0 in the foreground.
 	statusFD int
+}
+
+const noQuotasUsage = "let every shard take and give more than the service's 1,000 records and 1 MiB written, 5 calls and 2 MiB read a second"
+
+// limit gives the stack's Kinesis the service's quotas.
+func limit(config *localstack.Config) {
+	config.ReadQuota, config.WriteQuota = emulator.ServiceReadQuota, emulator.ServiceWriteQuota
 }
 
 func newUp() *cobra.Command {
@@ -49,8 +56,8 @@ Needs JDK 17 and, the first time, Maven, which downloads 120 MB. Each Cassandra 
   devstack up --cassandra-nodes 0`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if flags.quotas {
-				flags.config.ReadQuota = emulator.ServiceReadQuota
+			if !flags.noQuotas {
+				limit(&flags.config)
 			}
 			if err := flags.check(); err != nil {
 				return usageError{err}
@@ -70,7 +77,7 @@ Needs JDK 17 and, the first time, Maven, which downloads 120 MB. Each Cassandra 
 	f.IntVar(&flags.config.HeapMiB, "heap", 0, "heap of each Cassandra node in `MiB` (default: 768, or 512 with three nodes)")
 	f.StringVar(&flags.config.Stream, "stream", flags.config.Stream, "`name` of the stream to create, empty for none")
 	f.IntVar(&flags.config.Shards, "shards", flags.config.Shards, "`number` of its shards")
-	f.BoolVar(&flags.quotas, "read-quotas", false, "refuse reads beyond the service's 5 calls and 2 MiB a second and shard")
+	f.BoolVar(&flags.noQuotas, "no-quotas", false, noQuotasUsage)
 	f.StringVar(&flags.config.Bucket, "bucket", flags.config.Bucket, "`name` of the bucket to create, empty for none")
 	f.IntVar(&flags.config.Ports.Kinesis, "kinesis-port", 0, "`port` of Kinesis (0: the kernel chooses, here and below)")
 	f.IntVar(&flags.config.Ports.DynamoDB, "dynamodb-port", 0, "`port` of DynamoDB")

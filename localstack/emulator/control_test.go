@@ -1,6 +1,7 @@
 package emulator_test
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -221,7 +222,10 @@ func TestListShardsFilters(t *testing.T) {
 			"after last":   {filter(types.ShardFilter{Type: types.ShardFilterTypeAfterShardId, ShardId: aws.String("shardId-000000000003")}), 0},
 			"at now":       {filter(types.ShardFilter{Type: types.ShardFilterTypeAtTimestamp, Timestamp: new(time.Now())}), 4},
 			"at before":    {filter(types.ShardFilter{Type: types.ShardFilterTypeAtTimestamp, Timestamp: &before}), 0},
+			"at creation":  {filter(types.ShardFilter{Type: types.ShardFilterTypeAtTimestamp, Timestamp: new(before.Add(time.Second))}), 4},
+			"just before":  {filter(types.ShardFilter{Type: types.ShardFilterTypeAtTimestamp, Timestamp: new(before.Add(time.Second - time.Millisecond))}), 0},
 			"from before":  {filter(types.ShardFilter{Type: types.ShardFilterTypeFromTimestamp, Timestamp: &before}), 4},
+			"from now":     {filter(types.ShardFilter{Type: types.ShardFilterTypeFromTimestamp, Timestamp: new(time.Now())}), 4},
 			"exclusive":    {kinesis.ListShardsInput{ExclusiveStartShardId: aws.String("shardId-000000000000")}, 3},
 			"incarnation":  {kinesis.ListShardsInput{StreamCreationTimestamp: new(time.Now())}, 4},
 		} {
@@ -236,28 +240,86 @@ func TestListShardsFilters(t *testing.T) {
 		typed[*types.InvalidArgumentException](t, list(kinesis.ListShardsInput{StreamName: aws.String("orders"), NextToken: aws.String("x")}))
 		typed[*types.InvalidArgumentException](t, list(kinesis.ListShardsInput{NextToken: aws.String("garbage")}))
 		typed[*types.InvalidArgumentException](t, list(kinesis.ListShardsInput{StreamName: aws.String("orders"), ExclusiveStartShardId: aws.String("shard-1")}))
-		typed[*types.InvalidArgumentException](t, list(kinesis.ListShardsInput{StreamName: aws.String("orders"), ShardFilter: &types.ShardFilter{Type: "AT_ODDS"}}))
+		for _, f := range []types.ShardFilter{
+			{Type: "AT_ODDS"},
+			{Type: types.ShardFilterTypeAfterShardId},
+			{Type: types.ShardFilterTypeAfterShardId, ShardId: aws.String("shard-1")},
+			{Type: types.ShardFilterTypeAfterShardId, ShardId: aws.String("shardId-000000000001"), Timestamp: &before},
+			{Type: types.ShardFilterTypeAtTimestamp},
+			{Type: types.ShardFilterTypeFromTimestamp},
+			{Type: types.ShardFilterTypeFromTimestamp, Timestamp: &before, ShardId: aws.String("shardId-000000000001")},
+			{Type: types.ShardFilterTypeAtLatest, Timestamp: &before},
+			{Type: types.ShardFilterTypeAtTrimHorizon, ShardId: aws.String("shardId-000000000001")},
+		} {
+			typed[*types.InvalidArgumentException](t, list(kinesis.ListShardsInput{StreamName: aws.String("orders"), ShardFilter: &f}))
+		}
+		typed[*types.InvalidArgumentException](t, list(kinesis.ListShardsInput{StreamName: aws.String("orders"),
+			ExclusiveStartShardId: aws.String("shardId-000000000000"),
+			ShardFilter:           &types.ShardFilter{Type: types.ShardFilterTypeAfterShardId, ShardId: aws.String("shardId-000000000001")}}))
 		typed[*types.ResourceNotFoundException](t, list(kinesis.ListShardsInput{StreamName: aws.String("orders"), StreamCreationTimestamp: &before}))
 		typed[*types.ResourceNotFoundException](t, list(kinesis.ListShardsInput{StreamName: aws.String("other")}))
 	})
 }
 
-func TestListShardsTokenExpiresAfter300Seconds(t *testing.T) {
+func TestFilteredListingKeepsItsFilterOverPages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startInBubble(t, emulator.Config{})
+		r.create("orders", 7)
+		for name, f := range map[string]types.ShardFilter{
+			"after shard":  {Type: types.ShardFilterTypeAfterShardId, ShardId: aws.String("shardId-000000000001")},
+			"at timestamp": {Type: types.ShardFilterTypeAtTimestamp, Timestamp: new(time.Now())},
+			"at latest":    {Type: types.ShardFilterTypeAtLatest},
+		} {
+			whole, err := r.client.ListShards(t.Context(), &kinesis.ListShardsInput{StreamName: aws.String("orders"), ShardFilter: &f})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var paged []types.Shard
+			for in := (&kinesis.ListShardsInput{StreamName: aws.String("orders"), ShardFilter: &f, MaxResults: aws.Int32(2)}); in != nil; {
+				out, err := r.client.ListShards(t.Context(), in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				paged, in = append(paged, out.Shards...), nil
+				if out.NextToken != nil {
+					in = &kinesis.ListShardsInput{NextToken: out.NextToken, MaxResults: aws.Int32(2)}
+				}
+			}
+			if diff := cmp.Diff(whole.Shards, paged, ignoreSerde); diff != "" {
+				t.Errorf("%s: %s", name, diff)
+			}
+		}
+	})
+}
+
+func TestNextTokensExpireAfter300Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startInBubble(t, emulator.Config{})
 		r.create("orders", 3)
-		out, err := r.client.ListShards(t.Context(), &kinesis.ListShardsInput{StreamName: aws.String("orders"), MaxResults: aws.Int32(1)})
+		r.create("others", 1)
+		shards, err := r.client.ListShards(t.Context(), &kinesis.ListShardsInput{StreamName: aws.String("orders"), MaxResults: aws.Int32(1)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		next := &kinesis.ListShardsInput{NextToken: out.NextToken}
+		streams, err := r.client.ListStreams(t.Context(), &kinesis.ListStreamsInput{Limit: aws.Int32(1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		listShards := func() error {
+			_, err := r.client.ListShards(t.Context(), &kinesis.ListShardsInput{NextToken: shards.NextToken})
+			return err
+		}
+		listStreams := func() error {
+			_, err := r.client.ListStreams(t.Context(), &kinesis.ListStreamsInput{NextToken: streams.NextToken})
+			return err
+		}
 		time.Sleep(300 * time.Second)
-		if _, err := r.client.ListShards(t.Context(), next); err != nil {
+		if err := errors.Join(listShards(), listStreams()); err != nil {
 			t.Errorf("at 300 s: %v", err)
 		}
 		time.Sleep(time.Millisecond)
-		_, err = r.client.ListShards(t.Context(), next)
-		typed[*types.ExpiredNextTokenException](t, err)
+		typed[*types.ExpiredNextTokenException](t, listShards())
+		typed[*types.ExpiredNextTokenException](t, listStreams())
 	})
 }
 

@@ -20,17 +20,21 @@
 //     of 10 MiB per request and of the stream's record size (1 MiB unless created with more, up to 10 MiB); partial failures.
 //   - GetShardIterator with all five types, iterators valid for five minutes and usable any number of times within them;
 //     GetRecords with at most 10,000 records and 10 MiB per reply and MillisBehindLatest.
-//   - DryRun of the data actions; retention; the per-shard quotas of reads, when [Config.ReadQuota] asks for them.
+//   - The quotas of each shard: 5 GetRecords and 2 MiB a second read, five seconds of rest after a reply of 10 MiB, 1,000 records
+//     and 1 MiB a second written. [New] has them unless [Config] gives others or [Config.Unlimited] is set, as [Start] does.
+//   - DryRun of the actions on records, which checks everything but the quotas and uses none; retention.
 //   - The service's error types, in the body and in the x-amzn-errortype header; [Server.Intercept] and
-//     [Server.InterceptRecords] bring them about at will, and delays, hangs, cut connections and lost answers too.
+//     [Server.InterceptRecords] bring them about at will, and delays, hangs, cut connections and lost answers too. [Script] says
+//     in a few lines which calls meet what: by action, by count, by a seeded share.
 //
 // # What it does not model
 //
 //   - Anything durable: all is lost with the process. Two processes started within one second may give the same sequence
 //     numbers; none within a process.
 //   - Delays between states: a stream is ACTIVE once CreateStream answers and gone once DeleteStream does.
-//   - Splitting and merging shards, enhanced fan-out, quotas of writes, changes of a stream after its creation, tags (accepted,
-//     not kept), channels, record distribution AUTO (refused), encryption, authentication (every signature is welcome).
+//   - Splitting and merging shards, enhanced fan-out, changes of a stream after its creation, tags (accepted, not kept), channels,
+//     record distribution AUTO (refused), encryption, authentication (every signature is welcome).
+//   - Quotas per stream and account (calls of ListShards and the like), and what an on-demand stream grants beyond its shards.
 //   - CBOR, which some other SDKs speak by default; they have a switch for JSON.
 //   - The service's freedom to answer GetRecords with nothing although records wait, and to repeat a record after a retry of its
 //     own. A test that needs either scripts it.

@@ -11,6 +11,7 @@ type ErrorType string
 
 // The error types that the emulator sends by itself or that tests commonly ask [Server.Intercept] for.
 const (
+	AccessDenied       ErrorType = "AccessDeniedException"
 	DryRunOperation    ErrorType = "DryRunOperationException"
 	ExpiredIterator    ErrorType = "ExpiredIteratorException"
 	ExpiredNextToken   ErrorType = "ExpiredNextTokenException"

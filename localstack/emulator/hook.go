@@ -43,7 +43,8 @@ type Hook func(ctx context.Context, call Call) error
 // ErrorCode and ErrorMessage, in PutRecord it is the answer.
 type RecordHook func(put Put) *APIError
 
-// Intercept puts hook in front of every call from now on, in place of the one before; nil removes it.
+// Intercept puts hook in front of every call from now on, in place of the one before; nil removes it. [Script] makes a hook of a
+// list of faults.
 func (s *Server) Intercept(hook Hook) {
 	if hook == nil {
 		s.hook.Store(nil)

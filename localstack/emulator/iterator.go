@@ -26,9 +26,6 @@ func (s *Server) getShardIterator(ctx context.Context, q *request) error {
 		return apiErrorf(ResourceNotFound, "Shard %s in stream %s under account %s does not exist", in.ShardId, st.name, s.config.Account)
 	}
 	now := time.Now()
-	if !sh.admitIterator(now, s.config.ReadQuota) {
-		return s.throughputExceeded(st, sh)
-	}
 	var index uint64
 	switch in.ShardIteratorType {
 	case "TRIM_HORIZON":
@@ -60,6 +57,9 @@ func (s *Server) getShardIterator(ctx context.Context, q *request) error {
 	if err := refuseDryRun(in.DryRun); err != nil {
 		return err
 	}
+	if !sh.admitIterator(now, s.config.ReadQuota) {
+		return s.throughputExceeded(st, sh)
+	}
 	t := token{kind: iteratorToken, issued: now.UnixMilli(), epoch: st.epoch, shard: sh.index, index: index}
 	return q.reply(struct{ ShardIterator string }{t.sealed(s.seed)})
 }
@@ -79,6 +79,6 @@ func (s *Server) indexOf(st *stream, sh *shard, number string) (uint64, error) {
 	return seq.index, nil
 }
 
-func (s *Server) throughputExceeded(st *stream, sh *shard) error {
+func (s *Server) throughputExceeded(st *stream, sh *shard) *APIError {
 	return apiErrorf(ThroughputExceeded, "Rate exceeded for shard %s in stream %s under account %s.", sh.id, st.name, s.config.Account)
 }

@@ -102,14 +102,20 @@ type shardFilterInput struct {
 
 // read returns the filter and the id of the shard that the listing starts after.
 func (in shardFilterInput) read() (f shardFilter, after string, err error) {
+	if in.ShardId != "" && in.Type != "AFTER_SHARD_ID" {
+		return f, "", apiErrorf(InvalidArgument, "ShardFilter %s takes no ShardId", in.Type)
+	}
+	if in.Timestamp != nil && in.Type != "AT_TIMESTAMP" && in.Type != "FROM_TIMESTAMP" {
+		return f, "", apiErrorf(InvalidArgument, "ShardFilter %s takes no Timestamp", in.Type)
+	}
 	switch in.Type {
 	case "AT_LATEST", "AT_TRIM_HORIZON", "FROM_TRIM_HORIZON":
-		return shardFilter{}, "", nil
+		return shardFilter{kind: filterNone}, "", nil
 	case "AFTER_SHARD_ID":
 		if in.ShardId == "" {
 			return f, "", apiErrorf(InvalidArgument, "ShardFilter AFTER_SHARD_ID needs a ShardId")
 		}
-		return shardFilter{}, in.ShardId, nil
+		return shardFilter{kind: filterNone}, in.ShardId, nil
 	case "AT_TIMESTAMP", "FROM_TIMESTAMP":
 		if in.Timestamp == nil {
 			return f, "", apiErrorf(InvalidArgument, "ShardFilter %s needs a Timestamp", in.Type)

@@ -64,7 +64,7 @@ func (s *Server) getRecords(ctx context.Context, q *request) error {
 	q.out = append(q.out, `","MillisBehindLatest":`...)
 	q.out = strconv.AppendInt(q.out, r.behind(now, x), 10)
 	q.out = append(q.out, '}')
-	sh.spendRead(now, s.config.ReadQuota, r.bytes, r.full)
+	sh.spendRead(now, s.config.ReadQuota, r.bytes, r.full || r.bytes >= maxReadBytes)
 	return nil
 }
 

@@ -130,9 +130,11 @@ type TB interface {
 	Errorf(format string, args ...any)
 }
 
-// Start runs a server on a loopback port for the length of a test.
+// Start runs a server on a loopback port for the length of a test. Most tests are about something else than quotas and write at
+// once what a shard takes in many seconds, so unlike [New] it sets [Config.Unlimited]: only the quotas that config names hold.
 func Start(t TB, config Config) *Running {
 	t.Helper()
+	config.Unlimited = true
 	r, err := Listen(testLife(t), New(config), "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("start kinesis emulator: %v", err)
@@ -141,9 +143,11 @@ func Start(t TB, config Config) *Running {
 	return r
 }
 
-// StartInMemory runs a server over pipes for the length of a test. In a testing/synctest bubble call it with the bubble's T.
+// StartInMemory runs a server over pipes for the length of a test, as [Start] with only the quotas that config names. In a
+// testing/synctest bubble call it with the bubble's T.
 func StartInMemory(t TB, config Config) *Running {
 	t.Helper()
+	config.Unlimited = true
 	r := ListenInMemory(testLife(t), New(config))
 	closeAfter(t, r)
 	return r

@@ -17,7 +17,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Config is what a server is like. The zero value is a server with the service's defaults.
+// Config is what a server is like. The zero value is a server with the service's defaults and quotas.
 type Config struct {
 	// Account is the account id in ARNs; default 000000000000.
 	Account string
@@ -32,8 +32,14 @@ type Config struct {
 	// ShardLimit is how many shards all streams together may have; default 500.
 	ShardLimit int
 
-	// ReadQuota bounds the reads of each shard; the zero value does not. [ServiceReadQuota] is the service's.
+	// ReadQuota bounds the reads of each shard; default [ServiceReadQuota].
 	ReadQuota ReadQuota
+
+	// WriteQuota bounds the writes to each shard; default [ServiceWriteQuota].
+	WriteQuota WriteQuota
+
+	// Unlimited leaves a quota that is not given without bounds, in place of its default.
+	Unlimited bool
 }
 
 const (
@@ -69,6 +75,10 @@ func New(config Config) *Server {
 	config.Region = cmp.Or(config.Region, defaultRegion)
 	config.Retention = cmp.Or(config.Retention, defaultRetention)
 	config.ShardLimit = cmp.Or(config.ShardLimit, defaultShardLimit)
+	if !config.Unlimited {
+		config.ReadQuota = cmp.Or(config.ReadQuota, ServiceReadQuota)
+		config.WriteQuota = cmp.Or(config.WriteQuota, ServiceWriteQuota)
+	}
 	return &Server{
 		config:  config,
 		seed:    maphash.MakeSeed(),

@@ -35,9 +35,8 @@ type shard struct {
 	first       uint64    // index of the oldest record kept
 	next        uint64    // index of the record to come
 	lastArrival int64
-	reads       callWindow
-	iterators   callWindow
-	bytes       byteBudget
+	reads       readUse
+	writes      writeUse
 }
 
 func newShard(index uint32, epoch uint64, from, to uint192) *shard {
@@ -53,10 +52,13 @@ func (s *shard) sequenceOf(index uint64, arrival int64) sequence {
 	return sequence{epoch: s.epoch, shard: s.index, index: index, second: uint64(arrival/1000) & maxSecond}
 }
 
-// append stores a record that arrives at now and returns its sequence number. It keeps bytes.
-func (s *shard) append(now time.Time, retention time.Duration, bytes []byte, keyLen int) sequence {
+// append stores a record that arrives at now and returns its sequence number, or false where the quota refuses it. It keeps bytes.
+func (s *shard) append(now time.Time, retention time.Duration, quota WriteQuota, bytes []byte, keyLen int) (sequence, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.writes.admit(now, quota, len(bytes)) {
+		return sequence{}, false
+	}
 	// A wall clock may be set back; arrival times that fell would make a search by time wrong.
 	arrival := max(now.UnixMilli(), s.lastArrival)
 	s.lastArrival = arrival
@@ -69,7 +71,7 @@ func (s *shard) append(now time.Time, retention time.Duration, bytes []byte, key
 	}
 	s.chunks[last] = append(s.chunks[last], entry{bytes: bytes, keyLen: int32(keyLen), arrival: arrival})
 	s.next++
-	return s.sequenceOf(s.next-1, arrival)
+	return s.sequenceOf(s.next-1, arrival), true
 }
 
 // at returns the entry with an index in [base, next).
@@ -156,17 +158,17 @@ func (s *shard) arrivedSince(now time.Time, retention time.Duration, t time.Time
 func (s *shard) admitIterator(now time.Time, quota ReadQuota) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.iterators.admit(now, quota.CallsPerSecond)
+	return s.reads.iterators.admit(now, quota.CallsPerSecond)
 }
 
 func (s *shard) admitRead(now time.Time, quota ReadQuota) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.bytes.admit(now, quota.BytesPerSecond) && s.reads.admit(now, quota.CallsPerSecond)
+	return s.reads.admit(now, quota)
 }
 
 func (s *shard) spendRead(now time.Time, quota ReadQuota, bytes int, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bytes.spend(now, quota.BytesPerSecond, bytes, full)
+	s.reads.spend(now, quota, bytes, full)
 }

@@ -116,7 +116,7 @@ func appendPlace(dst []byte, sh *shard, seq sequence) []byte {
 	return append(dst, `"}`...)
 }
 
-// store writes one prepared record, unless the hook fails it.
+// store writes one prepared record, unless the hook fails it or its shard has no room for it.
 func (s *Server) store(st *stream, p *put, now time.Time) (sequence, *APIError) {
 	if hook := s.recordHook.Load(); hook != nil {
 		err := (*hook)(Put{Stream: st.name, Shard: p.shard.id, PartitionKey: string(p.bytes[:p.keyLen])})
@@ -124,7 +124,11 @@ func (s *Server) store(st *stream, p *put, now time.Time) (sequence, *APIError) 
 			return sequence{}, err
 		}
 	}
-	return p.shard.append(now, st.retention, p.bytes, p.keyLen), nil
+	seq, ok := p.shard.append(now, st.retention, s.config.WriteQuota, p.bytes, p.keyLen)
+	if !ok {
+		return seq, s.throughputExceeded(st, p.shard)
+	}
+	return seq, nil
 }
 
 // prepare checks the records of one request, decodes them into one piece of memory of their own and finds their shards. A request

@@ -181,26 +181,6 @@ func TestOneRefusedRecordFailsAlone(t *testing.T) {
 	}
 }
 
-func TestDryRunWritesAndReadsNothing(t *testing.T) {
-	r := start(t, emulator.Config{})
-	r.create("orders", 1)
-	first := r.horizon("orders")
-	_, err := r.client.PutRecord(t.Context(), &kinesis.PutRecordInput{
-		StreamName: aws.String("orders"), PartitionKey: aws.String("k"), Data: []byte("x"), DryRun: aws.Bool(true)})
-	typed[*types.DryRunOperationException](t, err)
-	_, err = r.client.PutRecords(t.Context(), &kinesis.PutRecordsInput{StreamName: aws.String("orders"), DryRun: aws.Bool(true),
-		Records: []types.PutRecordsRequestEntry{{PartitionKey: aws.String("k"), Data: []byte("x")}}})
-	typed[*types.DryRunOperationException](t, err)
-	_, err = r.client.GetRecords(t.Context(), &kinesis.GetRecordsInput{ShardIterator: &first, DryRun: aws.Bool(true)})
-	typed[*types.DryRunOperationException](t, err)
-	_, err = r.client.GetShardIterator(t.Context(), &kinesis.GetShardIteratorInput{StreamName: aws.String("orders"),
-		ShardId: aws.String("shardId-000000000000"), ShardIteratorType: types.ShardIteratorTypeLatest, DryRun: aws.Bool(true)})
-	typed[*types.DryRunOperationException](t, err)
-	if n := len(r.get(first).Records); n != 0 {
-		t.Errorf("dry runs left %d records", n)
-	}
-}
-
 // post sends a request that the SDK would not.
 func post(t *testing.T, srv *emulator.Running, target, contentType, body string) (int, string, http.Header) {
 	t.Helper()
