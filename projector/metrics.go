@@ -23,6 +23,7 @@ type Metrics struct {
 	lostLeases   metric.Int64Counter
 	takenLeases  metric.Int64Counter
 	renewals     metric.Float64Histogram
+	writeLabels  sync.Map // of write to metric.MeasurementOption
 
 	mu     sync.Mutex
 	lag    map[string]time.Duration // of the shards this worker follows, by id, where it is known
@@ -120,14 +121,26 @@ func (x *Metrics) following(n int, ended string) {
 
 // Wrote notes one attempt to write: its coordinator, how long it took, and its error.
 func (x *Metrics) Wrote(host string, took time.Duration, err error) {
-	attributes := []attribute.KeyValue{
-		attribute.String("db.system.name", "cassandra"),
-		attribute.String("server.address", host),
-	}
+	of := write{host: host}
 	if err != nil {
-		attributes = append(attributes, attribute.String("error.type", sink.DispositionOf(err).String()))
+		of.failed = sink.DispositionOf(err).String()
 	}
-	x.writes.Record(context.Background(), took.Seconds(), metric.WithAttributes(attributes...))
+	labels, ok := x.writeLabels.Load(of)
+	if !ok {
+		labels, _ = x.writeLabels.LoadOrStore(of, of.labels())
+	}
+	x.writes.Record(context.Background(), took.Seconds(), labels.(metric.MeasurementOption))
+}
+
+// write is what attempts are told apart by: a few values for each host, so their labels are made once.
+type write struct{ host, failed string }
+
+func (w write) labels() metric.MeasurementOption {
+	attributes := []attribute.KeyValue{attribute.String("db.system.name", "cassandra"), attribute.String("server.address", w.host)}
+	if w.failed != "" {
+		attributes = append(attributes, attribute.String("error.type", w.failed))
+	}
+	return metric.WithAttributeSet(attribute.NewSet(attributes...))
 }
 
 // LetterFailed notes a failed attempt to write a dead letter.

@@ -135,15 +135,12 @@ func (r *Reader) ask(ctx context.Context, limit int) (Batch, error) {
 	if err != nil {
 		return Batch{}, r.stream.wrap("get records of "+r.shard+" in", err)
 	}
-	batch, size, err := r.decode(out)
-	if err != nil {
-		return Batch{}, err
-	}
+	batch := out.batch()
 	if n := len(batch.Records); n > 0 {
 		r.position, r.fresh = batch.Records[n-1].Sequence, false
 	}
-	r.iterator = out.NextShardIterator
-	r.next = nextCall(asked, time.Now(), size)
+	r.iterator = &out.next
+	r.next = nextCall(asked, time.Now(), out.size)
 	if len(batch.Records) == 0 && batch.Known && batch.Behind == 0 {
 		r.next = time.Now().Add(idlePoll)
 	}
@@ -160,32 +157,14 @@ func nextCall(asked, answered time.Time, size int) time.Time {
 	return paid
 }
 
-// decode returns the batch of a reply and the bytes of its records, as the quota counts them: with partition keys.
-func (r *Reader) decode(out *kinesis.GetRecordsOutput) (batch Batch, size int, err error) {
-	batch = Batch{End: out.NextShardIterator == nil, Records: make([]Record, 0, len(out.Records))}
-	if out.MillisBehindLatest != nil {
-		batch.Behind, batch.Known = time.Duration(*out.MillisBehindLatest)*time.Millisecond, true
-	}
-	for _, d := range out.Records {
-		if d.SequenceNumber == nil || d.ApproximateArrivalTimestamp == nil {
-			return Batch{}, 0, r.stream.wrap("get records of "+r.shard+" in", errIncomplete)
-		}
-		size += len(d.Data) + len(aws.ToString(d.PartitionKey))
-		batch.Records = append(batch.Records, Record{
-			Sequence:     checkpoint.Sequence(*d.SequenceNumber),
-			PartitionKey: aws.ToString(d.PartitionKey),
-			Data:         d.Data,
-			Arrival:      *d.ApproximateArrivalTimestamp,
-		})
-	}
-	return batch, size, nil
-}
-
-func (r *Reader) getRecords(ctx context.Context, limit int) (*kinesis.GetRecordsOutput, error) {
+func (r *Reader) getRecords(ctx context.Context, limit int) (*reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	limit = max(1, min(limit, MaxReplyRecords))
-	return r.stream.client.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: r.iterator, Limit: aws.Int32(int32(limit))})
+	out := &reply{}
+	_, err := r.stream.client.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: r.iterator, Limit: aws.Int32(int32(limit))},
+		func(o *kinesis.Options) { o.APIOptions = append(o.APIOptions, out.intercept) })
+	return out, err
 }
 
 // seek gets an iterator for the reader's position.

@@ -350,30 +350,3 @@ func TestTheCauseOfTheContextsEndIsReturned(t *testing.T) {
 		}
 	})
 }
-
-// The emulator does not close shards, so these answers are made by hand.
-func TestTheEndOfAShardIsAnAnswerWithoutAnIterator(t *testing.T) {
-	reader := (&Stream{name: name}).Reader(Shard{ID: "shardId-0"}, "", Start{})
-	record := types.Record{SequenceNumber: aws.String("1"), ApproximateArrivalTimestamp: aws.Time(time.Now()), Data: []byte("abc"), PartitionKey: aws.String("key")}
-	batch, size, err := reader.decode(&kinesis.GetRecordsOutput{Records: []types.Record{record}})
-	if err != nil || !batch.End || len(batch.Records) != 1 || size != len("abckey") || batch.Known {
-		t.Errorf("got %+v of %d bytes, %v", batch, size, err)
-	}
-	if batch, _, err = reader.decode(&kinesis.GetRecordsOutput{NextShardIterator: aws.String("next"), MillisBehindLatest: aws.Int64(1500)}); err != nil ||
-		batch.End || batch.Behind != 1500*time.Millisecond || !batch.Known {
-		t.Errorf("got %+v, %v", batch, err)
-	}
-}
-
-func TestAnIncompleteRecordIsNotHandedOut(t *testing.T) {
-	reader := (&Stream{name: name}).Reader(Shard{ID: "shardId-0"}, "", Start{})
-	for name, record := range map[string]types.Record{
-		"no position": {ApproximateArrivalTimestamp: aws.Time(time.Now())},
-		"no arrival":  {SequenceNumber: aws.String("1")},
-	} {
-		_, _, err := reader.decode(&kinesis.GetRecordsOutput{Records: []types.Record{record}})
-		if failed, ok := errors.AsType[*Error](err); !ok || failed.Kind != Transient {
-			t.Errorf("%s: %v, want a transient error", name, err)
-		}
-	}
-}

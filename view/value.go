@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"time"
+	"unsafe"
 )
 
 // Value is a value as Cassandra stores it: encoded CQL bytes. Values are immutable and comparable with ==; whether
@@ -60,6 +61,14 @@ func (v Value) Len() int { return len(v.encoded) }
 
 // Bytes returns a copy of the encoded bytes, never nil: nil would mean null to a driver.
 func (v Value) Bytes() []byte { return append(make([]byte, 0, len(v.encoded)), v.encoded...) }
+
+// Shared returns the encoded bytes themselves, never nil, for a reader that neither keeps nor changes them.
+func (v Value) Shared() []byte {
+	if v.encoded == "" {
+		return []byte{}
+	}
+	return unsafe.Slice(unsafe.StringData(v.encoded), len(v.encoded))
+}
 
 // Append appends the encoded bytes to b.
 func (v Value) Append(b []byte) []byte { return append(b, v.encoded...) }

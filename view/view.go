@@ -67,7 +67,7 @@ type Attribute struct {
 	Value string `json:"value"`
 }
 
-// Mutation sets cells of one row.
+// Mutation sets cells of one row, none of them twice.
 type Mutation struct {
 	Table string  // base name, without the generation
 	Key   []Value // the partition key's columns, then the clustering columns, in the table's order

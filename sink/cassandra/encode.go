@@ -9,11 +9,28 @@ import (
 	"penstock/view"
 )
 
-// encoded binds bytes that are CQL encoded already.
-type encoded []byte
+// encoded binds a value, which is CQL encoded already.
+type encoded struct{ value view.Value }
+
+// MarshalCQL implements gocql.Marshaler. The driver copies the bytes into its frame and changes nothing of them.
+func (e *encoded) MarshalCQL(gocql.TypeInfo) ([]byte, error) { return e.value.Shared(), nil }
+
+// collection binds the entries of a map or the elements of a set that are to be added: their number in four bytes, then
+// each with its length.
+type collection struct{ bytes []byte }
+
+func newCollection() *collection { return &collection{make([]byte, 4, 256)} }
+
+func (c *collection) add(kind view.Kind, cell view.Cell) {
+	binary.BigEndian.PutUint32(c.bytes, binary.BigEndian.Uint32(c.bytes)+1)
+	c.bytes = appendElement(c.bytes, cell.Path)
+	if kind == view.KindMap {
+		c.bytes = appendElement(c.bytes, cell.Value)
+	}
+}
 
 // MarshalCQL implements gocql.Marshaler.
-func (e encoded) MarshalCQL(gocql.TypeInfo) ([]byte, error) { return e, nil }
+func (c *collection) MarshalCQL(gocql.TypeInfo) ([]byte, error) { return c.bytes, nil }
 
 // decoded receives bytes as they are; null is told from empty by valid.
 type decoded struct {
@@ -33,24 +50,11 @@ func appendElement(b []byte, v view.Value) []byte {
 	return v.Append(b)
 }
 
-// encodeCollection encodes the entries of a map or the elements of a set that are to be added. All cells are of one
-// column.
-func encodeCollection(kind view.Kind, cells []view.Cell) encoded {
-	b := binary.BigEndian.AppendUint32(nil, uint32(len(cells)))
-	for _, c := range cells {
-		b = appendElement(b, c.Path)
-		if kind == view.KindMap {
-			b = appendElement(b, c.Value)
-		}
-	}
-	return b
-}
-
 // routingKey encodes a partition key as the partitioner hashes it: one column as it is, several each with its length
 // in two bytes and a zero byte behind.
 func routingKey(key []view.Value) []byte {
 	if len(key) == 1 {
-		return key[0].Bytes()
+		return key[0].Shared()
 	}
 	var b []byte
 	for _, v := range key {

@@ -15,7 +15,7 @@ func (s *Session) ReadRow(ctx context.Context, t view.Table, g view.Generation, 
 	d := newTable(s.keyspace, t, g)
 	args := make([]any, len(key))
 	for i, v := range key {
-		args[i] = encoded(v.Bytes())
+		args[i] = &encoded{v}
 	}
 	columns := make([]decoded, len(d.columns))
 	into := make([]any, len(columns))

@@ -2,6 +2,7 @@ package cassandra
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 
 	"penstock/sink"
@@ -58,23 +59,24 @@ func plan(ctx context.Context, tables map[string]*table, writes []*sink.Write) [
 		*request
 		bytes int
 	}
-	open := map[string]*chunk{} // the request of each partition that still has room
-	var requests []*request
-	for _, w := range writes {
+	open := make(map[partition]chunk, 2*len(writes)) // the request of each partition that still has room
+	requests := make([]*request, 0, 2*len(writes))
+	jobs := make([]job, len(writes))
+	for i, w := range writes {
 		if len(w.Mutations) == 0 {
 			w.Settle(nil)
 			continue
 		}
-		j := &job{write: w}
+		j := &jobs[i]
+		j.write = w
 		for _, m := range w.Mutations {
 			t := tables[m.Table]
-			key := m.PartitionKey(len(t.Partition))
+			key := partitionOf(t, m)
 			size := m.Size()
 			c := open[key]
 			// A mutation has at most two stamps, so at most two statements.
-			if c == nil || c.bytes+size > maxRequestBytes || 2*(len(c.parts)+1) > maxRequestStatements {
-				c = &chunk{request: &request{ctx: ctx, table: t, partition: m.Key[:len(t.Partition)]}}
-				open[key] = c
+			if c.request == nil || c.bytes+size > maxRequestBytes || 2*(len(c.parts)+1) > maxRequestStatements {
+				c = chunk{request: &request{ctx: ctx, table: t, partition: m.Key[:len(t.Partition)]}}
 				requests = append(requests, c.request)
 			}
 			if n := len(c.parts); n == 0 || c.parts[n-1].job != j {
@@ -82,25 +84,49 @@ func plan(ctx context.Context, tables map[string]*table, writes []*sink.Write) [
 			}
 			c.bytes += size
 			c.parts = append(c.parts, part{m, j})
+			open[key] = c
 		}
 	}
 	return requests
 }
 
+// partition names a partition of a table, as a key of maps. Keys of up to three columns are compared as they are.
+type partition struct {
+	table *table
+	first [3]view.Value
+	rest  string
+}
+
+func partitionOf(t *table, m view.Mutation) partition {
+	p := partition{table: t}
+	n := len(t.Partition)
+	copy(p.first[:], m.Key[:n])
+	if n > len(p.first) {
+		p.rest = m.PartitionKey(n)
+	}
+	return p
+}
+
 // statements merges the request's mutations row by row, so that what came twice is sent once.
 func (r *request) statements() []statement {
-	var out []statement
-	cells := map[string][]view.Cell{}
-	for _, p := range r.parts {
-		key := p.mutation.RowKey()
-		cells[key] = append(cells[key], p.mutation.Cells...)
+	if len(r.parts) == 1 {
+		m := r.parts[0].mutation
+		return statements(make([]statement, 0, 2), m.Key, m.Cells)
 	}
-	for _, p := range r.parts {
-		key := p.mutation.RowKey()
-		if row, ok := cells[key]; ok {
-			delete(cells, key)
-			out = append(out, statements(p.mutation.Key, view.Merge(row, nil))...)
+	out := make([]statement, 0, 2*len(r.parts))
+	merged := make([]bool, len(r.parts))
+	for i, p := range r.parts {
+		if merged[i] {
+			continue
 		}
+		var cells []view.Cell
+		for j := i; j < len(r.parts); j++ {
+			if other := r.parts[j].mutation; slices.Equal(other.Key, p.mutation.Key) {
+				merged[j] = true
+				cells = append(cells, other.Cells...)
+			}
+		}
+		out = statements(out, p.mutation.Key, view.Merge(cells, nil))
 	}
 	return out
 }

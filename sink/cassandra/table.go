@@ -52,55 +52,60 @@ func newTable(keyspace string, t view.Table, g view.Generation) *table {
 	return d
 }
 
-// statement is one UPDATE: the cells of one row that share a stamp.
+// statement is one UPDATE: the cells of one row that share a stamp, none of them twice.
 type statement struct {
 	key   []view.Value
 	stamp view.Stamp
-	cells []view.Cell // sorted by column, then path
+	cells []view.Cell
 }
 
 // statements returns the UPDATEs for the cells of one row, one for each stamp among them.
-func statements(key []view.Value, cells []view.Cell) []statement {
-	var out []statement
+func statements(out []statement, key []view.Value, cells []view.Cell) []statement {
+	mine := len(out)
 next:
 	for _, c := range cells {
-		for i := range out {
+		for i := mine; i < len(out); i++ {
 			if out[i].stamp == c.Stamp {
 				out[i].cells = append(out[i].cells, c)
 				continue next
 			}
 		}
-		out = append(out, statement{key: key, stamp: c.Stamp, cells: []view.Cell{c}})
+		rest := make([]view.Cell, 0, len(cells))
+		out = append(out, statement{key: key, stamp: c.Stamp, cells: append(rest, c)})
 	}
 	return out
 }
 
 // bind returns the values of t.updateCQL's markers for s. The error is a fault of the view.
 func (t *table) bind(s statement) ([]any, error) {
-	args := make([]any, 0, 1+len(t.columns)+len(t.keys))
-	args = append(args, int64(s.stamp))
-	for range t.columns {
-		args = append(args, gocql.UnsetValue)
+	args := make([]any, 1+len(t.columns)+len(t.keys))
+	args[0] = int64(s.stamp)
+	for i := range t.columns {
+		args[1+i] = gocql.UnsetValue
 	}
-	for from := 0; from < len(s.cells); {
-		to := from + 1
-		for to < len(s.cells) && s.cells[to].Column == s.cells[from].Column {
-			to++
-		}
-		i, ok := t.index[s.cells[from].Column]
+	values := make([]encoded, len(s.cells)+len(s.key)) // one allocation for all of them
+	for n, c := range s.cells {
+		i, ok := t.index[c.Column]
 		if !ok {
 			return nil, &sink.Error{Disposition: sink.Fatal, Op: "bind " + t.name,
-				Err: fmt.Errorf("the view set column %s, which its table does not have", s.cells[from].Column)}
+				Err: fmt.Errorf("the view set column %s, which its table does not have", c.Column)}
 		}
-		if kind := t.columns[i].Type; kind.IsCollection() {
-			args[1+i] = encodeCollection(kind.Kind(), s.cells[from:to])
+		if typ := t.columns[i].Type; typ.IsCollection() {
+			entries, ok := args[1+i].(*collection)
+			if !ok {
+				entries = newCollection()
+				args[1+i] = entries
+			}
+			entries.add(typ.Kind(), c)
 		} else {
-			args[1+i] = encoded(s.cells[from].Value.Bytes())
+			values[n] = encoded{c.Value}
+			args[1+i] = &values[n]
 		}
-		from = to
 	}
-	for _, v := range s.key {
-		args = append(args, encoded(v.Bytes()))
+	for i, v := range s.key {
+		n := len(s.cells) + i
+		values[n] = encoded{v}
+		args[1+len(t.columns)+i] = &values[n]
 	}
 	return args, nil
 }
