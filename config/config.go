@@ -36,7 +36,7 @@ type View struct {
 
 // Kinesis is the stream that is read.
 type Kinesis struct {
-	Stream string
+	Stream string // a name or an ARN; see StreamName and ARN
 	Start  Start
 }
 
@@ -57,6 +57,7 @@ type Cassandra struct {
 	Username          string // empty for none; set exactly if Password is
 	Password          Secret
 	PasswordFile      string // where Password was read, empty if it came from the environment
+	TLS               TLS
 }
 
 // Pressure is how much may be in flight.
@@ -101,6 +102,8 @@ const (
 	Environment
 	Flag
 )
+
+func (l Layer) String() string { return [...]string{"default", "file", "environment", "flag"}[l] }
 
 // Origin is where a value comes from. The zero value is a default.
 type Origin struct {

@@ -28,6 +28,17 @@ func (t Type) String() string {
 	return [...]string{"text", "integer", "duration", "size", "list", "secret"}[t]
 }
 
+// Reload is when a change of a key takes effect.
+type Reload uint8
+
+// The closed set of moments.
+const (
+	AtStart  Reload = iota // of the next process
+	OnSignal               // SIGHUP, too
+)
+
+func (r Reload) String() string { return [...]string{"restart", "SIGHUP"}[r] }
+
 // Rule is what holds for a value beyond its type. Empty parts do not apply.
 type Rule struct {
 	Min, Max string // inclusive, in the notation of the type
@@ -66,10 +77,21 @@ type Key struct {
 	Default  string // in the notation of the type; empty for none
 	Required bool
 	Rule     Rule
+	Reload   Reload
 	Doc      string // one sentence or two
 	// set parses a value, which has exactly one text unless the type is List, and puts it where it belongs. Its error
 	// says what the value must be.
 	set func(*Config, []string) error
+	// get returns the parsed value that set left.
+	get func(*Config) any
+}
+
+// Section is the part of the name before the dot, empty for a key that stands at the top.
+func (k Key) Section() string {
+	if section, _, ok := strings.Cut(k.Name, "."); ok {
+		return section
+	}
+	return ""
 }
 
 // Variable is the environment variable that sets the key.
@@ -79,9 +101,9 @@ func (k Key) Variable() string {
 
 const variablePrefix = "PENSTOCK_"
 
-// one is a setter of a single value.
-func one[T any](field func(*Config) *T, parse func(string) (T, error)) func(*Config, []string) error {
-	return func(c *Config, texts []string) error {
+// one returns the key with the access to its field, which holds a single value.
+func one[T any](k Key, field func(*Config) *T, parse func(string) (T, error)) Key {
+	k.set = func(c *Config, texts []string) error {
 		v, err := parse(texts[0])
 		if err != nil {
 			return err
@@ -89,6 +111,8 @@ func one[T any](field func(*Config) *T, parse func(string) (T, error)) func(*Con
 		*field(c) = v
 		return nil
 	}
+	k.get = func(c *Config) any { return *field(c) }
+	return k
 }
 
 func required(k Key) Key {
@@ -96,40 +120,44 @@ func required(k Key) Key {
 	return k
 }
 
+// onSignal marks a key that the daemon takes over while it runs.
+func onSignal(k Key) Key {
+	k.Reload = OnSignal
+	return k
+}
+
 func text(name, deflt string, rule Rule, field func(*Config) *string, doc string) Key {
 	pattern := regexp.MustCompile(rule.Pattern)
-	return Key{Name: name, Type: Text, Default: deflt, Rule: rule, Doc: doc,
-		set: one(field, func(s string) (string, error) {
-			if !pattern.MatchString(s) {
-				return "", rule.violated()
-			}
-			return s, nil
-		})}
+	return one(Key{Name: name, Type: Text, Default: deflt, Rule: rule, Doc: doc}, field, func(s string) (string, error) {
+		if !pattern.MatchString(s) {
+			return "", rule.violated()
+		}
+		return s, nil
+	})
 }
 
 func oneOf(name, deflt string, rule Rule, field func(*Config) *string, doc string) Key {
-	return Key{Name: name, Type: Text, Default: deflt, Rule: rule, Doc: doc,
-		set: one(field, func(s string) (string, error) {
-			if !slices.Contains(rule.OneOf, s) {
-				return "", rule.violated()
-			}
-			return s, nil
-		})}
+	return one(Key{Name: name, Type: Text, Default: deflt, Rule: rule, Doc: doc}, field, func(s string) (string, error) {
+		if !slices.Contains(rule.OneOf, s) {
+			return "", rule.violated()
+		}
+		return s, nil
+	})
 }
 
 func integer(name, deflt string, rule Rule, field func(*Config) *int, doc string) Key {
-	return Key{Name: name, Type: Integer, Default: deflt, Rule: rule, Doc: doc,
-		set: one(field, within(rule, strconv.Atoi, "a whole number"))}
+	return one(Key{Name: name, Type: Integer, Default: deflt, Rule: rule, Doc: doc}, field,
+		within(rule, strconv.Atoi, "a whole number"))
 }
 
 func duration(name, deflt string, rule Rule, field func(*Config) *time.Duration, doc string) Key {
-	return Key{Name: name, Type: Duration, Default: deflt, Rule: rule, Doc: doc,
-		set: one(field, within(rule, time.ParseDuration, "a duration with its unit, such as 10s"))}
+	return one(Key{Name: name, Type: Duration, Default: deflt, Rule: rule, Doc: doc}, field,
+		within(rule, time.ParseDuration, "a duration with its unit, such as 10s"))
 }
 
 func size(name, deflt string, rule Rule, field func(*Config) *Size, doc string) Key {
-	return Key{Name: name, Type: Bytes, Default: deflt, Rule: rule, Doc: doc,
-		set: one(field, within(rule, ParseSize, "a whole number of B, KiB, MiB or GiB, such as 64MiB"))}
+	return one(Key{Name: name, Type: Bytes, Default: deflt, Rule: rule, Doc: doc}, field,
+		within(rule, ParseSize, "a whole number of B, KiB, MiB or GiB, such as 64MiB"))
 }
 
 // within returns a parser that keeps a rule's bounds, which it reads in the same notation. Bounds that it cannot read
@@ -156,8 +184,7 @@ func within[T int | time.Duration | Size](rule Rule, parse func(string) (T, erro
 }
 
 func secret(name string, field func(*Config) *Secret, doc string) Key {
-	return Key{Name: name, Type: Hidden, Doc: doc,
-		set: one(field, func(s string) (Secret, error) { return NewSecret(s), nil })}
+	return one(Key{Name: name, Type: Hidden, Doc: doc}, field, func(s string) (Secret, error) { return NewSecret(s), nil })
 }
 
 func parseStart(s string) (Start, error) {

@@ -8,10 +8,45 @@ import (
 // Keys returns the table of keys, in the order they are documented in.
 func Keys() []Key { return slices.Clone(keys) }
 
+// Section is a group of keys, below one name in the file.
+type Section struct {
+	Name string // empty for keys that stand at the top
+	Doc  string // one sentence or two
+	Keys []Key
+}
+
+// Sections returns the keys by section, in the order they are documented in.
+func Sections() []Section {
+	out := []Section{{Doc: "These stand at the top of the file, below no section."}}
+	for _, k := range keys {
+		i := slices.IndexFunc(out, func(s Section) bool { return s.Name == k.Section() })
+		if i < 0 {
+			i = len(out)
+			out = append(out, Section{Name: k.Section(), Doc: sectionDocs[k.Section()]})
+		}
+		out[i].Keys = append(out[i].Keys, k)
+	}
+	return out
+}
+
+var sectionDocs = map[string]string{
+	"view":         "Which view is fed, and which generation of its tables.",
+	"kinesis":      "The stream that is read. Region, credentials and endpoints are the AWS SDK's matter.",
+	"leases":       "How daemons share the shards of the stream.",
+	"cassandra":    "The cluster that is written.",
+	"pressure":     "How much may be in flight.",
+	"dead_letters": "Where records are kept that can never be applied.",
+	"telemetry":    "What the daemon tells about itself, and where.",
+}
+
+// The patterns of these rules are necessary only. They are for editors; each key has a parser that knows more.
 var (
-	startRule   = Rule{Words: "trim_horizon or a time such as 2026-11-21T10:00:00Z"}
-	hostsRule   = Rule{Words: "host or host:port"}
-	addressRule = Rule{Words: "host:port or :port"}
+	startRule = Rule{Words: "trim_horizon or a time such as 2026-11-21T10:00:00Z",
+		Pattern: `^([Tt][Rr][Ii][Mm]_[Hh][Oo][Rr][Ii][Zz][Oo][Nn]|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.,]+(Z|[+-][0-9]{2}:[0-9]{2}))$`}
+	hostsRule   = Rule{Words: "host or host:port", Pattern: `^[A-Za-z0-9_.:\[\]-]+$`}
+	addressRule = Rule{Words: "host:port or :port", Pattern: `:[0-9]{1,5}$`}
+
+	readableRule = Rule{Pattern: `.`, Words: "the path of a readable file"}
 )
 
 var keys = []Key{
@@ -29,12 +64,14 @@ var keys = []Key{
 		"Generation of the view's tables to write. It must belong to the revision of the view in this release."),
 
 	required(text("kinesis.stream", "",
-		Rule{Pattern: `^[A-Za-z0-9_.-]{1,128}$`, Words: "the name of a stream: up to 128 letters, digits, dots, hyphens and underscores"},
+		Rule{Pattern: `^([A-Za-z0-9_.-]{1,128}|arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/[A-Za-z0-9_.-]{1,128})$`,
+			Words: "the name of a stream, up to 128 letters, digits, dots, hyphens and underscores, " +
+				"or its ARN, such as arn:aws:kinesis:eu-west-1:123456789012:stream/orders"},
 		func(c *Config) *string { return &c.Kinesis.Stream },
-		"Stream to read. It is never created.")),
-	{Name: "kinesis.start", Type: Text, Default: "trim_horizon", Rule: startRule,
-		Doc: "Where to begin a stream that has no checkpoint yet: its oldest record, or the first that arrived at a time or later.",
-		set: one(func(c *Config) *Start { return &c.Kinesis.Start }, parseStart)},
+		"Stream to read. It is never created. An ARN must be of the region that the AWS SDK is set to.")),
+	one(Key{Name: "kinesis.start", Type: Text, Default: "trim_horizon", Rule: startRule,
+		Doc: "Where to begin a stream that has no checkpoint yet: its oldest record, or the first that arrived at a time or later."},
+		func(c *Config) *Start { return &c.Kinesis.Start }, parseStart),
 
 	duration("leases.failover", "10s", Rule{Min: "3s", Max: "5m"},
 		func(c *Config) *time.Duration { return &c.Leases.Failover },
@@ -46,7 +83,7 @@ var keys = []Key{
 
 	required(Key{Name: "cassandra.hosts", Type: List, Rule: hostsRule,
 		Doc: "Hosts to connect to first, each host or host:port; the others are learnt from them.",
-		set: setHosts}),
+		set: setHosts, get: func(c *Config) any { return c.Cassandra.Hosts }}),
 	text("cassandra.keyspace", "orders",
 		Rule{Pattern: `^[a-z][a-z0-9_]{0,47}$`, Words: "up to 48 lower-case letters, digits and underscores"},
 		func(c *Config) *string { return &c.Cassandra.Keyspace },
@@ -74,14 +111,32 @@ var keys = []Key{
 		"Password of that user, from the environment only. A file is named by cassandra.password_file."),
 	text("cassandra.password_file", "", Rule{Pattern: `.`, Words: "the path of a readable file"},
 		func(c *Config) *string { return &c.Cassandra.PasswordFile },
-		"File that holds the password; one line end after it is left out."),
+		"File that holds the password; one line end after it is left out. It is read again for every new connection."),
+	oneOf("cassandra.tls", "disabled", Rule{OneOf: []string{TLSDisabled, TLSRequired}},
+		func(c *Config) *string { return &c.Cassandra.TLS.Mode },
+		"Whether connections are encrypted and hosts must prove who they are. If required, there is no way around it."),
+	text("cassandra.tls_ca_file", "", readableRule,
+		func(c *Config) *string { return &c.Cassandra.TLS.CAFile },
+		"PEM file with the authorities that hosts' certificates must lead to; the system's if absent. As the two files below, "+
+			"it is read again for every new connection."),
+	text("cassandra.tls_cert_file", "", readableRule,
+		func(c *Config) *string { return &c.Cassandra.TLS.CertFile },
+		"PEM file with our certificate, for hosts that ask for one, and those between it and its authority."),
+	text("cassandra.tls_key_file", "", readableRule,
+		func(c *Config) *string { return &c.Cassandra.TLS.KeyFile },
+		"PEM file with the key of that certificate."),
+	text("cassandra.tls_server_name", "",
+		Rule{Pattern: `^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$`, Words: "the name of a host"},
+		func(c *Config) *string { return &c.Cassandra.TLS.ServerName },
+		"Name that the certificate of every host must carry. If absent, it must carry the address that is connected to, or a "+
+			"name in cassandra.hosts."),
 
 	size("pressure.in_flight", "64MiB", Rule{Min: "16MiB", Max: "4GiB"},
 		func(c *Config) *Size { return &c.Pressure.InFlight },
 		"Bytes of records that may be in memory between reading and settling, over all shards."),
-	integer("pressure.max_requests_per_host", "64", Rule{Min: "1", Max: "4096"},
+	onSignal(integer("pressure.max_requests_per_host", "64", Rule{Min: "1", Max: "4096"},
 		func(c *Config) *int { return &c.Pressure.MaxRequestsPerHost },
-		"Writes that may be under way at one Cassandra host."),
+		"Writes that may be under way at one Cassandra host.")),
 
 	required(text("dead_letters.bucket", "",
 		Rule{Pattern: `^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`, Words: "the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens"},
@@ -92,15 +147,15 @@ var keys = []Key{
 		func(c *Config) *string { return &c.DeadLetters.Prefix },
 		"What the keys of dead letters begin with."),
 
-	{Name: "telemetry.listen", Type: Text, Default: ":9464", Rule: addressRule,
-		Doc: "Address of /livez, /readyz and /metrics; port 0 for one chosen by the kernel.",
-		set: one(func(c *Config) *string { return &c.Telemetry.Listen }, parseAddress)},
-	{Name: "telemetry.admin", Type: Text, Default: "127.0.0.1:9465", Rule: addressRule,
-		Doc: "Address of profiles and debugging pages, which are for operators only; port 0 for one chosen by the kernel.",
-		set: one(func(c *Config) *string { return &c.Telemetry.Admin }, parseAddress)},
-	oneOf("telemetry.log_level", "info", Rule{OneOf: []string{"debug", "info", "warn", "error"}},
+	one(Key{Name: "telemetry.listen", Type: Text, Default: ":9464", Rule: addressRule,
+		Doc: "Address of /livez, /readyz and /metrics; port 0 for one chosen by the kernel."},
+		func(c *Config) *string { return &c.Telemetry.Listen }, parseAddress),
+	one(Key{Name: "telemetry.admin", Type: Text, Default: "127.0.0.1:9465", Rule: addressRule,
+		Doc: "Address of profiles and debugging pages, which are for operators only; port 0 for one chosen by the kernel."},
+		func(c *Config) *string { return &c.Telemetry.Admin }, parseAddress),
+	onSignal(oneOf("telemetry.log_level", "info", Rule{OneOf: []string{"debug", "info", "warn", "error"}},
 		func(c *Config) *string { return &c.Telemetry.LogLevel },
-		"Least level that is logged."),
+		"Least level that is logged.")),
 
 	duration("drain_timeout", "20s", Rule{Min: "1s", Max: "10m"},
 		func(c *Config) *time.Duration { return &c.DrainTimeout },

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ type Sources struct {
 	File  string            // path of a YAML file; empty for none
 	Env   []string          // as os.Environ returns it
 	Flags map[string]string // by key, such as "view.generation"; only those that were given
+	Views []string          // names that view.name may have; empty for any
 }
 
 // Load reads the sources, each going before those named before it, and the defaults below them all. The error is an
@@ -43,7 +45,9 @@ func Load(s Sources) (*Config, error) {
 	for _, k := range keys {
 		l.apply(c, k, merged, origins)
 	}
+	l.views(c, s.Views)
 	l.credentials(c, origins)
+	l.tls(c)
 	l.listeners(c)
 	if len(l.mistakes) > 0 {
 		sortMistakes(l.mistakes)
@@ -111,8 +115,13 @@ func (l *loader) apply(c *Config, k Key, merged *koanf.Koanf, origins map[string
 	c.settings[k.Name] = Setting{Key: k, Value: value, Origin: origin}
 }
 
-// The secret of this package has two keys, the text itself and a file that holds it.
+// Keys that are held against others, or against what only the program or its surroundings know. The secret of this
+// package has two, the text itself and a file that holds it.
 const (
+	viewName     = "view.name"
+	streamKey    = "kinesis.stream"
+	listen       = "telemetry.listen"
+	admin        = "telemetry.admin"
 	password     = "cassandra.password"
 	passwordFile = "cassandra.password_file"
 	username     = "cassandra.username"
@@ -125,16 +134,22 @@ func (l *loader) contradictions(g given) {
 	}
 }
 
-// credentials settles which of text and file holds, reads the file, and asks for a user exactly if there is a password.
-func (l *loader) credentials(c *Config, origins map[string]Origin) {
-	if l.wrong[password] || l.wrong[passwordFile] || l.wrong[username] {
+// views refuses a view that the program does not have.
+func (l *loader) views(c *Config, views []string) {
+	if len(views) == 0 || l.wrong[viewName] || slices.Contains(views, c.View.Name) {
 		return
 	}
+	l.mistake(Mistake{Key: viewName, Value: c.View.Name, Rule: "must be a view of this program: " + strings.Join(views, ", "),
+		Suggestion: suggest(c.View.Name, views), Origin: c.Origin(viewName)})
+}
+
+// credentials settles which of text and file holds, reads the file, and asks for a user exactly if there is a password.
+func (l *loader) credentials(c *Config, origins map[string]Origin) {
 	if c.Cassandra.Password.IsSet() && origins[password].Layer > origins[passwordFile].Layer {
 		c.Cassandra.PasswordFile = ""
 		delete(c.settings, passwordFile)
 	}
-	if path := c.Cassandra.PasswordFile; path != "" {
+	if path := c.Cassandra.PasswordFile; path != "" && !l.wrong[passwordFile] {
 		s, err := readSecret(path)
 		if err != nil {
 			l.mistake(Mistake{Key: passwordFile, Value: path, Rule: err.Error(), Origin: origins[passwordFile]})
@@ -143,6 +158,9 @@ func (l *loader) credentials(c *Config, origins map[string]Origin) {
 		c.Cassandra.Password = s
 		k, _ := find(password)
 		c.settings[password] = Setting{Key: k, Value: redacted, Origin: origins[passwordFile]}
+	}
+	if l.wrong[password] || l.wrong[passwordFile] || l.wrong[username] {
+		return
 	}
 	switch {
 	case c.Cassandra.Username != "" && !c.Cassandra.Password.IsSet():
@@ -165,12 +183,25 @@ func readSecret(path string) (Secret, error) {
 	return NewSecret(text), nil
 }
 
-// listeners refuses two of them on one address. Port 0 is another port each time.
+// listeners refuses two of them on one port, of one host or of all. The mistake is told of the one that was given.
 func (l *loader) listeners(c *Config) {
-	if c.Telemetry.Listen != "" && c.Telemetry.Listen == c.Telemetry.Admin && !strings.HasSuffix(c.Telemetry.Listen, ":0") {
-		l.mistake(Mistake{Key: "telemetry.admin", Value: c.Telemetry.Admin, Rule: "must differ from telemetry.listen",
-			Origin: c.Origin("telemetry.admin")})
+	if l.wrong[listen] || l.wrong[admin] || !overlap(c.Telemetry.Listen, c.Telemetry.Admin) {
+		return
 	}
+	told, other := c.settings[admin], c.settings[listen]
+	if told.Origin.Layer == Default {
+		told, other = other, told
+	}
+	l.mistake(Mistake{Key: told.Key.Name, Value: told.Value, Origin: told.Origin,
+		Rule: fmt.Sprintf("contradicts %s, which is %s: they cannot share a port", other.Key.Name, other.Value)})
+}
+
+// overlap tells whether two listeners would meet. Port 0 is another port each time.
+func overlap(a, b string) bool {
+	hostA, portA, _ := net.SplitHostPort(a)
+	hostB, portB, _ := net.SplitHostPort(b)
+	everywhere := func(host string) bool { return host == "" || net.ParseIP(host).IsUnspecified() }
+	return portA == portB && portA != "0" && (hostA == hostB || everywhere(hostA) || everywhere(hostB))
 }
 
 func find(name string) (Key, bool) {
@@ -183,9 +214,9 @@ func find(name string) (Key, bool) {
 
 func sections() []string {
 	var out []string
-	for _, k := range keys {
-		if section, _, ok := strings.Cut(k.Name, "."); ok && !slices.Contains(out, section) {
-			out = append(out, section)
+	for _, s := range Sections() {
+		if s.Name != "" {
+			out = append(out, s.Name)
 		}
 	}
 	return out

@@ -57,6 +57,7 @@ func TestDefaultsFillWhatIsNotGiven(t *testing.T) {
 		Cassandra: Cassandra{
 			Hosts: []string{"cassandra-1", "cassandra-2:9043"}, Keyspace: "orders", Datacenter: "dc1",
 			Consistency: "LOCAL_QUORUM", ReplicationFactor: 3, Timeout: 3 * time.Second,
+			TLS: TLS{Mode: TLSDisabled},
 		},
 		Pressure:     Pressure{InFlight: 64 * MiB, MaxRequestsPerHost: 64},
 		DeadLetters:  DeadLetters{Bucket: "letters", Prefix: "dead-letters"},
@@ -113,8 +114,10 @@ func TestEachMistakeNamesKeyValueRuleAndSource(t *testing.T) {
 		{"twice", "drain_timeout: 5s\ndrain_timeout: 6s\n", ":2: drain_timeout: stands twice, first in line 1"},
 		{"section of one value", "view: order\n", `:1: view = "order": must hold keys with values`},
 		{"no value", "drain_timeout:\n", ":1: drain_timeout: has no value: give one, or leave the key out"},
-		{"list for a value", "drain_timeout: [5s]\n", ":1: drain_timeout: must be a single value of type duration"},
-		{"mapping for a value", "drain_timeout: {a: 5s}\n", ":1: drain_timeout: must be a single value of type duration"},
+		{"list for a value", "drain_timeout: [5s, a: [b]]\n", `:1: drain_timeout = "[5s, {a: [b]}]": must be a single value of type duration`},
+		{"mapping for a value", "drain_timeout: {a: 5s}\n", `:1: drain_timeout = "{a: 5s}": must be a single value of type duration`},
+		{"value that holds itself", "drain_timeout: &a [*a]\n", `:1: drain_timeout = "[*a]": must be a single value of type duration`},
+		{"list of lists", "cassandra:\n  hosts: [a, [b]]\n", `:2: cassandra.hosts = "[a, [b]]": must be a list of texts`},
 		{"no unit", "drain_timeout: 20\n", `:1: drain_timeout = "20": must be a duration with its unit, such as 10s, 1s to 10m`},
 		{"too short", "leases:\n  failover: 2s\n", `:2: leases.failover = "2s": must be 3s to 5m`},
 		{"too long", "leases:\n  failover: 6m\n", `:2: leases.failover = "6m": must be 3s to 5m`},
@@ -133,7 +136,10 @@ func TestEachMistakeNamesKeyValueRuleAndSource(t *testing.T) {
 		{"no time", "kinesis:\n  start: yesterday\n", `:2: kinesis.start = "yesterday": must be trim_horizon or a time such as 2026-11-21T10:00:00Z`},
 		{"log level", "telemetry:\n  log_level: loud\n", `:2: telemetry.log_level = "loud": must be debug, info, warn or error`},
 		{"address", "telemetry:\n  listen: \"9464\"\n", `:2: telemetry.listen = "9464": must be host:port or :port`},
-		{"same address", "telemetry:\n  listen: 127.0.0.1:9465\n", ""},
+		{"same address", "telemetry:\n  listen: 127.0.0.1:9465\n", `:2: telemetry.listen = "127.0.0.1:9465": ` +
+			`contradicts telemetry.admin, which is 127.0.0.1:9465: they cannot share a port`},
+		{"address of all hosts", "telemetry:\n  listen: :9000\n  admin: 127.0.0.1:9000\n", `:3: telemetry.admin = "127.0.0.1:9000": ` +
+			`contradicts telemetry.listen, which is :9000: they cannot share a port`},
 		{"prefix", "dead_letters:\n  prefix: a/\n", `:2: dead_letters.prefix = "a/": must be a key prefix without slashes at its ends`},
 		{"secret in the file", "cassandra:\n  password: hunter2\n",
 			":2: cassandra.password: must not stand in this file: name a file by cassandra.password_file, or set PENSTOCK_CASSANDRA_PASSWORD"},
@@ -141,15 +147,14 @@ func TestEachMistakeNamesKeyValueRuleAndSource(t *testing.T) {
 			`:2: cassandra.username = "me": needs a password: give cassandra.password_file or PENSTOCK_CASSANDRA_PASSWORD`},
 		{"secret file missing", "cassandra:\n  username: me\n  password_file: /nowhere/secret\n",
 			`:3: cassandra.password_file = "/nowhere/secret": must be a readable file: no such file or directory`},
+		{"secret file is a folder", "cassandra:\n  username: me\n  password_file: /\n",
+			`:3: cassandra.password_file = "/": must be a readable file: is a directory`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := write(t, test.yaml)
 			_, err := Load(Sources{File: path, Env: requiredByEnvironment})
 			mistakes := mistakesOf(t, err)
 			want := path + test.want
-			if test.name == "same address" { // its value is a default
-				want = `telemetry.admin = "127.0.0.1:9465": must differ from telemetry.listen`
-			}
 			if len(mistakes) != 1 || mistakes[0].String() != want {
 				t.Errorf("got  %v\nwant %s", err, want)
 			}
@@ -188,6 +193,57 @@ cassandra:
 		"  dead_letters.bucket: is required: give it in the file or as PENSTOCK_DEAD_LETTERS_BUCKET"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// TestMistakesDoNotHideOneAnother is about those that are found only after all values are parsed.
+func TestMistakesDoNotHideOneAnother(t *testing.T) {
+	path := write(t, minimal+`  prefix: /a
+view:
+  name: oder
+leases: {failover: 1}
+pressure: {in_flight: [a]}
+telemetry: {listen: ":9465"}
+`+"drain_timeout: 0s\n")
+	s := Sources{File: path, Views: []string{"order", "stock"},
+		Env: []string{"PENSTOCK_CASSANDRA_USERNAME= ", "PENSTOCK_CASSANDRA_PASSWORD_FILE=/nowhere/secret"}}
+	_, err := Load(s)
+	want := []string{
+		path + `:10: dead_letters.prefix = "/a": must be a key prefix without slashes at its ends`,
+		path + `:12: view.name = "oder": must be a view of this program: order, stock, did you mean order?`,
+		path + `:13: leases.failover = "1": must be a duration with its unit, such as 10s, 3s to 5m`,
+		path + `:14: pressure.in_flight = "[a]": must be a single value of type size`,
+		path + `:15: telemetry.listen = ":9465": contradicts telemetry.admin, which is 127.0.0.1:9465: they cannot share a port`,
+		path + `:16: drain_timeout = "0s": must be 1s to 10m`,
+		`PENSTOCK_CASSANDRA_PASSWORD_FILE: cassandra.password_file = "/nowhere/secret": must be a readable file: no such file or directory`,
+		`PENSTOCK_CASSANDRA_USERNAME: cassandra.username = " ": must be a name without blanks around it`,
+	}
+	var got []string
+	for _, m := range mistakesOf(t, err) {
+		got = append(got, m.String())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestViewsAreKnownOnlyIfTheyAreTold(t *testing.T) {
+	env := append(slices.Clone(requiredByEnvironment), "PENSTOCK_VIEW_NAME=stock")
+	for _, views := range [][]string{nil, {"order", "stock"}} {
+		if _, err := Load(Sources{Env: env, Views: views}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestListenersOnOnePort(t *testing.T) {
+	for addresses, meet := range map[[2]string]bool{
+		{":9", ":9"}: true, {":9", "a:9"}: true, {"0.0.0.0:9", "127.0.0.1:9"}: true, {"[::]:9", "127.0.0.1:9"}: true, {"a:9", "a:9"}: true,
+		{":9", ":8"}: false, {":0", ":0"}: false, {"a:9", "b:9"}: false, {"127.0.0.1:9", "127.0.0.2:9"}: false,
+	} {
+		if overlap(addresses[0], addresses[1]) != meet || overlap(addresses[1], addresses[0]) != meet {
+			t.Errorf("%v: want %t", addresses, meet)
+		}
 	}
 }
 
@@ -263,7 +319,7 @@ func TestHosts(t *testing.T) {
 		}
 	}
 	_, err := Load(Sources{File: write(t, strings.Replace(minimal, `[cassandra-1, "cassandra-2:9043"]`, "[]", 1))})
-	if m := mistakesOf(t, err); len(m) != 1 || m[0].Rule != "must name at least one host" {
+	if m := mistakesOf(t, err); len(m) != 1 || m[0].Rule != "must name at least one host" || m[0].Value != "[]" {
 		t.Errorf("empty list: %v", err)
 	}
 }
@@ -327,7 +383,7 @@ func TestSettingsAreInTheTablesOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := c.Settings()
-	if len(s) != 20 || s[0].Key.Name != "application" || s[0].Value != "shop" || s[0].Origin.Layer != Environment ||
+	if len(s) != 21 || s[0].Key.Name != "application" || s[0].Value != "shop" || s[0].Origin.Layer != Environment ||
 		s[len(s)-1].Value != "20s" {
 		t.Errorf("got %d: %+v", len(s), s)
 	}

@@ -13,7 +13,7 @@ type Mistake struct {
 	Key        string // empty if it is about a source as a whole
 	Value      string // as written, cut if long; empty for secrets and where there is none
 	Rule       string // what should be, such as "must be 3s to 5m"
-	Suggestion string // a key that may have been meant, or empty
+	Suggestion string // a name that may have been meant, or empty
 	Origin     Origin // the zero value for a key that is missing everywhere
 }
 
@@ -94,6 +94,9 @@ func sortMistakes(mistakes []Mistake) {
 func shown(k Key, texts []string) string {
 	if k.Type == Hidden {
 		return ""
+	}
+	if len(texts) == 0 {
+		return "[]"
 	}
 	s := strings.Join(texts, ",")
 	if runes := []rune(s); len(runes) > 80 {

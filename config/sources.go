@@ -178,7 +178,7 @@ func (f fileReader) section(prefix string, n *yaml.Node) {
 
 func (f fileReader) value(k Key, n *yaml.Node) {
 	wrong := func(rule string) {
-		f.mistake(Mistake{Key: k.Name, Value: shown(k, []string{n.Value}), Rule: rule, Origin: f.at(n)})
+		f.mistake(Mistake{Key: k.Name, Value: shown(k, []string{written(n)}), Rule: rule, Origin: f.at(n)})
 	}
 	switch {
 	case k.Type == Hidden:
@@ -211,4 +211,24 @@ func resolve(n *yaml.Node) *yaml.Node {
 		n = n.Alias
 	}
 	return n
+}
+
+// written returns a value as it would stand in one line. An alias stays one: what it names may hold it.
+func written(n *yaml.Node) string {
+	var parts []string
+	switch n.Kind {
+	case yaml.SequenceNode:
+		for _, entry := range n.Content {
+			parts = append(parts, written(entry))
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			parts = append(parts, written(n.Content[i])+": "+written(n.Content[i+1]))
+		}
+		return "{" + strings.Join(parts, ", ") + "}"
+	case yaml.AliasNode:
+		return "*" + n.Value
+	}
+	return n.Value
 }

@@ -36,8 +36,11 @@ type cassandraNode struct {
 	lib      string // folder of the jars
 	javaHome string
 	heapMiB  int
+	load     bool
 	addrs    nodeAddresses
 	seed     netip.AddrPort
+	security CassandraSecurity
+	settings map[string]string // further lines of cassandra.yaml
 }
 
 func (n cassandraNode) name() string { return fmt.Sprintf("cassandra-%d", n.index+1) }
@@ -53,11 +56,14 @@ func (n cassandraNode) prepare() error {
 	var yaml bytes.Buffer
 	err := cassandraYAMLTemplate.Execute(&yaml, map[string]any{
 		"Token":       ringTokens[n.index],
+		"Load":        n.load,
 		"Seed":        n.seed.String(),
 		"Address":     n.addrs.cql.Addr().String(),
 		"StoragePort": n.addrs.storage.Port(),
 		"CQLPort":     n.addrs.cql.Port(),
 		"Dir":         n.dir,
+		"Security":    n.security,
+		"Settings":    n.settings,
 	})
 	if err != nil {
 		return fmt.Errorf("configure %s: %w", n.name(), err)
@@ -93,6 +99,11 @@ func (n cassandraNode) command() *exec.Cmd {
 		"-Djna.tmpdir=" + tmp,
 	}
 	args = append(args, flagLines(cassandraFlags)...)
+	if n.security.Login {
+		args = append(args,
+			"-Dcassandra.superuser_setup_delay_ms=0",        // otherwise 10 s after the node answers
+			"-Dcassandra.auth_bcrypt_gensalt_log2_rounds=4") // passwords of tests are no secrets
+	}
 	args = append(args,
 		"-cp", conf+string(os.PathListSeparator)+filepath.Join(n.lib, "*"),
 		"org.apache.cassandra.service.CassandraDaemon")

@@ -39,12 +39,12 @@ func await(ctx context.Context, try func(context.Context) error) error {
 }
 
 func (n cassandraNode) ready(ctx context.Context) error {
-	return await(ctx, func(ctx context.Context) error { return nodeAnswers(ctx, n.addrs.cql) })
+	return await(ctx, func(ctx context.Context) error { return nodeAnswers(ctx, n.addrs.cql, n.security) })
 }
 
-// nodeAnswers returns nil when the node has joined the ring and answers CQL.
-func nodeAnswers(ctx context.Context, node netip.AddrPort) error {
-	return withSession(node, func(session *gocql.Session) error {
+// nodeAnswers returns nil when the node has joined the ring and answers CQL, and has its superuser where clients log in.
+func nodeAnswers(ctx context.Context, node netip.AddrPort, security CassandraSecurity) error {
+	return withSession(node, security, func(session *gocql.Session) error {
 		var state string
 		if err := session.Query(cqlBootstrapped).ScanContext(ctx, &state); err != nil {
 			return err
@@ -58,15 +58,15 @@ func nodeAnswers(ctx context.Context, node netip.AddrPort) error {
 
 // ringAnswers returns nil when the node, asked as coordinator, reads from all others. Until a node has heard by gossip that another is
 // up it refuses this as unavailable.
-func ringAnswers(ctx context.Context, node netip.AddrPort) error {
-	return withSession(node, func(session *gocql.Session) error {
+func ringAnswers(ctx context.Context, node netip.AddrPort, security CassandraSecurity) error {
+	return withSession(node, security, func(session *gocql.Session) error {
 		var rows int
 		return session.Query(cqlReadWholeRing).Consistency(gocql.All).ScanContext(ctx, &rows)
 	})
 }
 
 // withSession runs use on a connection to this node and no other.
-func withSession(node netip.AddrPort, use func(*gocql.Session) error) error {
+func withSession(node netip.AddrPort, security CassandraSecurity, use func(*gocql.Session) error) error {
 	cluster := gocql.NewCluster(node.Addr().String())
 	cluster.Port = int(node.Port())
 	cluster.DisableInitialHostLookup = true
@@ -74,6 +74,9 @@ func withSession(node netip.AddrPort, use func(*gocql.Session) error) error {
 	cluster.ConnectTimeout = connectTimeout
 	cluster.Timeout = queryTimeout
 	cluster.Logger = silence{}
+	if err := security.apply(cluster); err != nil {
+		return fmt.Errorf("connect to %s: %w", node, err)
+	}
 	session, err := cluster.CreateSession()
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", node, err)
@@ -89,7 +92,7 @@ func (s *Stack) AwaitRing(ctx context.Context) error {
 		return nil
 	}
 	for _, node := range s.nodes {
-		err := await(ctx, func(ctx context.Context) error { return ringAnswers(ctx, node.Addr()) })
+		err := await(ctx, func(ctx context.Context) error { return ringAnswers(ctx, node.Addr(), s.security) })
 		if err != nil {
 			return fmt.Errorf("wait until %s reaches the ring: %w", node.Name(), err)
 		}

@@ -83,7 +83,7 @@ func New(c Config, d Dependencies) (*Projector, error) {
 	}
 	var err error
 	p.keeper, err = newKeeper(keeperConfig{
-		Role:     "projector" + c.Generation.Suffix(), // what this fleet's notes in the state table are kept under
+		Role:     Role(c.Generation), // what this fleet's notes in the state table are kept under
 		Worker:   c.Worker,
 		Failover: c.Failover,
 		Store:    d.Leases,

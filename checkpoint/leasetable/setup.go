@@ -40,13 +40,18 @@ var (
 	}
 )
 
-func (c *Client) create(ctx context.Context, table string, key []types.KeySchemaElement) (bool, error) {
+// creation is the request that makes a table.
+func creation(table string, key []types.KeySchemaElement) *dynamodb.CreateTableInput {
 	in := &dynamodb.CreateTableInput{TableName: &table, KeySchema: key, BillingMode: types.BillingModePayPerRequest}
 	for _, k := range key {
 		in.AttributeDefinitions = append(in.AttributeDefinitions,
 			types.AttributeDefinition{AttributeName: k.AttributeName, AttributeType: types.ScalarAttributeTypeS})
 	}
-	_, err := c.api.CreateTable(ctx, in)
+	return in
+}
+
+func (c *Client) create(ctx context.Context, table string, key []types.KeySchemaElement) (bool, error) {
+	_, err := c.api.CreateTable(ctx, creation(table, key))
 	created := err == nil
 	if err != nil && !is[*types.ResourceInUseException](err) { // in use: it exists, or somebody is just making it
 		return false, failure("CreateTable", table, err)

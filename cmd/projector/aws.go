@@ -31,6 +31,9 @@ func loadAWS(ctx context.Context, log *zap.Logger) (aws.Config, error) {
 	if c.Region == "" {
 		return aws.Config{}, &exitError{exitConfig, errors.New("AWS region is not set: set AWS_REGION, or a profile that names one")}
 	}
+	if _, err := c.Credentials.Retrieve(ctx); err != nil {
+		return aws.Config{}, &exitError{exitUnreachable, fmt.Errorf("AWS credentials cannot be had: %w", err)}
+	}
 	c.HTTPClient = plainBodies{c.HTTPClient} // only now: until here the SDK puts AWS_CA_BUNDLE into the client
 	return c, nil
 }

@@ -22,6 +22,7 @@ const (
 	exitConfig       = 3
 	exitUnreachable  = 4
 	exitRefused      = 6
+	exitDifferent    = 7
 	exitDrainPartial = 8
 )
 
@@ -49,6 +50,9 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[*cassandra.RevisionError](err); ok {
 		return exitRefused
 	}
+	if _, ok := errors.AsType[*cassandra.UnsupportedError](err); ok {
+		return exitRefused
+	}
 	return exitFailed
 }
 
@@ -71,7 +75,7 @@ daemons end in the same rows.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	var called bool // the arguments were right, so an error is the command's own
 	root.PersistentPreRun = func(*cobra.Command, []string) { called = true }
-	root.AddCommand(runCommand(), setupCommand(), versionCommand())
+	root.AddCommand(runCommand(), setupCommand(), checkCommand(), configCommand(), versionCommand())
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,6 +34,9 @@ func runCommand() *cobra.Command {
 		Long: `Run follows the stream until it is told to stop. It shares the shards with every other daemon of the
 same application, and waits for what is out of reach: an absent Cassandra, S3 or DynamoDB is not a failure.
 
+SIGHUP reads the configuration again, applies what can change while running, and logs what needs a
+restart. A configuration with a mistake changes nothing.
+
 SIGTERM or SIGINT drains: no more records are taken, those in flight are settled, checkpoints are
 committed and leases released. After drain_timeout, or at a second signal, the rest is abandoned to
 the next owner of the shards, and the exit code is 8.`,
@@ -47,13 +51,15 @@ the next owner of the shards, and the exit code is 8.`,
 			if err != nil {
 				return err
 			}
-			log, err := newLogger(conf.Telemetry.LogLevel)
+			log, level, err := newLogger(conf.Telemetry.LogLevel)
 			if err != nil {
 				return err
 			}
 			fetch, work, release := stopOnSignals(c.Context(), conf.DrainTimeout, log)
 			defer release()
-			return run(fetch, work, conf, v, log)
+			return run(fetch, work, conf, v, &reloader{
+				running: conf, applied: conf, load: func() (*config.Config, error) { return s.load(c) }, level: level, log: log,
+			})
 		},
 	}
 	s.bind(c)
@@ -102,7 +108,8 @@ func stopOnSignals(parent context.Context, drain time.Duration, log *zap.Logger)
 }
 
 // run connects everything and follows the stream.
-func run(fetch, work context.Context, conf *config.Config, v view.View, log *zap.Logger) error {
+func run(fetch, work context.Context, conf *config.Config, v view.View, reload *reloader) error {
+	log := reload.log
 	limitMemory(int64(conf.Pressure.InFlight))
 	told, err := newTelemetry()
 	if err != nil {
@@ -140,6 +147,10 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, log *zap
 		return err
 	}
 	defer writer.Wait()
+	reload.writer = writer
+	var reloading sync.WaitGroup
+	defer reloading.Wait()
+	reloading.Go(func() { reload.watch(fetch) })
 
 	p, err := projector.New(projector.Config{
 		Worker:     projector.NewWorkerID(conf.Leases.Worker),
@@ -149,6 +160,7 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, log *zap
 		Start:      stream.Start{At: conf.Kinesis.Start.At},
 		Failover:   conf.Leases.Failover,
 		InFlight:   int64(conf.Pressure.InFlight),
+		Drain:      conf.DrainTimeout,
 		Log:        log,
 	}, projector.Dependencies{
 		Stream:      parts.stream,
@@ -205,7 +217,10 @@ func connect(ctx context.Context, conf *config.Config, v view.View, log *zap.Log
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{stream: stream.New(awsConf, conf.Kinesis.Stream, log), dynamo: leasetable.NewClient(awsConf)}
+	if err := conf.CheckRegion(awsConf.Region); err != nil {
+		return nil, err
+	}
+	p := &parts{stream: stream.New(awsConf, conf.Kinesis.StreamName(), log), dynamo: leasetable.NewClient(awsConf)}
 	p.leases, p.state = tables(p.dynamo, conf)
 	// One attempt each: the parker repeats, and knows for how long.
 	p.bucket, err = objects.New(awsConf, objects.Config{Bucket: conf.DeadLetters.Bucket, Prefix: conf.DeadLetters.Prefix, Attempts: 1})
@@ -222,7 +237,10 @@ func connect(ctx context.Context, conf *config.Config, v view.View, log *zap.Log
 		failed, ok := errors.AsType[*stream.Error](err)
 		return ok && failed.Kind == stream.Fatal
 	}); err != nil {
-		return nil, fmt.Errorf("%w: Penstock creates no streams", err)
+		return nil, err
+	}
+	if err := conf.CheckStream(p.description.ARN); err != nil {
+		return nil, err
 	}
 	for _, check := range []func(context.Context) error{p.leases.Check, p.state.Check} {
 		if err := await("dynamodb", func() error { return check(ctx) }, hopeless); err != nil {

@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -36,7 +38,7 @@ func (s *settings) load(c *cobra.Command) (*config.Config, error) {
 	if c.Flags().Changed("generation") {
 		flags["view.generation"] = strconv.Itoa(s.generation)
 	}
-	return config.Load(config.Sources{File: s.file, Env: os.Environ(), Flags: flags})
+	return config.Load(config.Sources{File: s.file, Env: os.Environ(), Flags: flags, Views: slices.Sorted(maps.Keys(views))})
 }
 
 // print writes a result to standard output, as text or as JSON.
@@ -50,22 +52,33 @@ func (s *settings) print(c *cobra.Command, text string, value any) error {
 
 // tables returns the lease table of the generation and the state table of the application.
 func tables(client *leasetable.Client, c *config.Config) (*leasetable.Table, *leasetable.State) {
-	leases := c.Application
-	if g := c.View.Generation; g > 1 {
-		leases += "-g" + strconv.Itoa(g)
+	return client.Leases(leaseTable(c.Application, c.View.Generation)), client.State(c.Application + "-state")
+}
+
+// leaseTable returns the name of a generation's lease table.
+func leaseTable(application string, generation int) string {
+	if generation == 1 {
+		return application
 	}
-	return client.Leases(leases), client.State(c.Application + "-state")
+	return application + "-g" + strconv.Itoa(generation)
 }
 
 func cassandraConfig(c *config.Config, log *zap.Logger) cassandra.Config {
-	return cassandra.Config{
+	conf := cassandra.Config{
 		Hosts:       c.Cassandra.Hosts,
 		Datacenter:  c.Cassandra.Datacenter,
 		Keyspace:    c.Cassandra.Keyspace,
 		Consistency: c.Cassandra.Consistency,
 		Timeout:     c.Cassandra.Timeout,
 		Username:    c.Cassandra.Username,
-		Password:    c.Cassandra.Password.Reveal(),
-		Log:         log,
+		Password: func() (string, error) {
+			password, err := c.Cassandra.CurrentPassword()
+			return password.Reveal(), err
+		},
+		Log: log,
 	}
+	if t := c.Cassandra.TLS; t.Mode == config.TLSRequired {
+		conf.TLS = &cassandra.TLS{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName}
+	}
+	return conf
 }

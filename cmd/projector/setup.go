@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"penstock/checkpoint"
 	"penstock/checkpoint/leasetable"
 	"penstock/config"
+	"penstock/projector"
 	"penstock/sink"
 	"penstock/sink/cassandra"
 	"penstock/view"
@@ -19,6 +21,7 @@ import (
 
 func setupCommand() *cobra.Command {
 	var s settings
+	var print bool
 	c := &cobra.Command{
 		Use:   "setup",
 		Short: "Create what is Penstock's own: lease and state tables, keyspace, tables, view state",
@@ -26,8 +29,11 @@ func setupCommand() *cobra.Command {
 the keyspace, types and tables of the view's generation in Cassandra, and the generation's entry in
 view_state. It changes nothing that stands already, and says so when that does not fit.
 
+Several setups of one application may be started at once: one works, the others wait for it, by an item
+in the state table. Setups of different applications for one keyspace must not run together.
+
 The stream and the bucket are yours: setup never creates them.`,
-		Example: "  projector setup --config penstock.yaml\n  projector setup --config penstock.yaml --generation 2",
+		Example: "  projector setup --config penstock.yaml\n  projector setup --config penstock.yaml --generation 2\n  projector setup --print",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			conf, err := s.load(c)
@@ -38,6 +44,9 @@ The stream and the bucket are yours: setup never creates them.`,
 			if err != nil {
 				return err
 			}
+			if print {
+				return printSetup(c, &s, conf, v)
+			}
 			done, err := setup(c.Context(), conf, v)
 			if err != nil {
 				return err
@@ -46,17 +55,21 @@ The stream and the bucket are yours: setup never creates them.`,
 		},
 	}
 	s.bind(c)
+	c.Flags().BoolVar(&print, "print", false, "print what would be created, ready to paste, and connect to nothing")
 	return c
 }
 
 // setupTimeout bounds a setup: a table of DynamoDB takes up to a minute, a schema change on a busy cluster seconds.
 const setupTimeout = 5 * time.Minute
 
+// lockLife is how long a setup that died keeps others from beginning.
+const lockLife = 30 * time.Second
+
 // setup returns a line for each thing that is ready.
 func setup(ctx context.Context, conf *config.Config, v view.View) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
-	log, err := newLogger("warn")
+	log, _, err := newLogger("warn")
 	if err != nil {
 		return nil, err
 	}
@@ -64,31 +77,52 @@ func setup(ctx context.Context, conf *config.Config, v view.View) ([]string, err
 	if err != nil {
 		return nil, err
 	}
+	if err := cassandra.CheckHosts(conf.Cassandra.Hosts); err != nil {
+		return nil, err
+	}
 	leases, state := tables(leasetable.NewClient(awsConf), conf)
-	var done []string
-	for _, table := range []struct {
-		what   string
-		create func(context.Context) (bool, error)
-	}{{"lease table", leases.Create}, {"state table", state.Create}} {
-		created, err := table.create(ctx)
-		if err != nil {
-			return nil, unreachableUnless(hopeless(err), fmt.Errorf("create the %s: %w", table.what, err))
-		}
-		done = append(done, fmt.Sprintf("%s: %s", table.what, map[bool]string{true: "created", false: "was there"}[created]))
-	}
-	session, err := cassandra.Connect(cassandraConfig(conf, log))
+	stateCreated, err := state.Create(ctx) // first: it holds the lock
 	if err != nil {
-		return nil, unreachableUnless(sink.DispositionOf(err) == sink.Fatal, err)
+		return nil, unreachableUnless(hopeless(err), fmt.Errorf("create the state table: %w", err))
 	}
-	defer session.Close()
+	var done []string
+	lock := leasetable.Lock{
+		State: state, Kind: "setup", Name: "lock", Owner: projector.NewWorkerID(conf.Leases.Worker), Life: lockLife,
+		Waiting: func(owner string, until time.Time) {
+			log.Warn("waiting for another setup", zap.String("owner", owner), zap.Time("until", until))
+		},
+	}
+	err = lock.Do(ctx, func(ctx context.Context) error {
+		leasesCreated, err := leases.Create(ctx)
+		if err != nil {
+			return unreachableUnless(hopeless(err), fmt.Errorf("create the lease table: %w", err))
+		}
+		made := map[bool]string{true: "created", false: "was there"}
+		done = append(done, "lease table: "+made[leasesCreated], "state table: "+made[stateCreated])
+		return setupCassandra(ctx, conf, v, log)
+	})
+	if err != nil {
+		return nil, unreachableUnless(!errors.Is(err, leasetable.ErrLockLost), err)
+	}
 	generation := view.Generation(conf.View.Generation)
-	if err := session.Setup(ctx, conf.Cassandra.Datacenter, conf.Cassandra.ReplicationFactor, v, generation); err != nil {
-		return nil, unreachableUnless(sink.DispositionOf(err) == sink.Fatal, err)
-	}
 	for _, t := range v.Tables() {
 		done = append(done, fmt.Sprintf("table %s.%s%s: ready", conf.Cassandra.Keyspace, t.Name, generation.Suffix()))
 	}
 	return append(done, fmt.Sprintf("view %s, generation %d: holds revision %s", v.Name(), generation, v.Revision())), nil
+}
+
+// setupCassandra runs the statements. The caller holds the lock.
+func setupCassandra(ctx context.Context, conf *config.Config, v view.View, log *zap.Logger) error {
+	session, err := cassandra.Connect(cassandraConfig(conf, log))
+	if err != nil {
+		return unreachableUnless(sink.DispositionOf(err) == sink.Fatal, err)
+	}
+	defer session.Close()
+	if err := session.CheckService(ctx); err != nil {
+		return unreachableUnless(sink.DispositionOf(err) == sink.Fatal, err)
+	}
+	err = session.Setup(ctx, conf.Cassandra.Datacenter, conf.Cassandra.ReplicationFactor, v, view.Generation(conf.View.Generation))
+	return unreachableUnless(err == nil || sink.DispositionOf(err) == sink.Fatal, err)
 }
 
 // hopeless tells whether an error of the lease or state table is an operator's matter.

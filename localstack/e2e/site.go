@@ -148,6 +148,15 @@ func (s *Site) Cassandra() (*gocql.Session, error) {
 	cluster := gocql.NewCluster(strings.Split(s.env["PENSTOCK_CASSANDRA_HOSTS"], ",")...)
 	cluster.Consistency = gocql.LocalQuorum
 	cluster.Metadata.CacheMode = gocql.Disabled
+	if user := s.env["PENSTOCK_CASSANDRA_USERNAME"]; user != "" {
+		cluster.Authenticator = gocql.PasswordAuthenticator{Username: user, Password: s.env["PENSTOCK_CASSANDRA_PASSWORD"]}
+	}
+	if s.env["PENSTOCK_CASSANDRA_TLS"] == "required" {
+		cluster.SslOpts = &gocql.SslOptions{
+			CaPath: s.env["PENSTOCK_CASSANDRA_TLS_CA_FILE"], EnableHostVerification: true,
+			CertPath: s.env["PENSTOCK_CASSANDRA_TLS_CERT_FILE"], KeyPath: s.env["PENSTOCK_CASSANDRA_TLS_KEY_FILE"],
+		}
+	}
 	session, err := cluster.CreateSession()
 	if err != nil {
 		return nil, fmt.Errorf("connect to cassandra: %w", err)

@@ -20,6 +20,9 @@ func classify(err error) sink.Disposition {
 	// The driver returns most server errors by pointer and a bare errorFrame, which is not exported, for the rest:
 	// the code is what they share.
 	if server, ok := errors.AsType[gocql.RequestError](err); ok {
+		if isUndecided(server) {
+			return sink.Overload // like any read with too few replicas
+		}
 		return classifyCode(server.Code())
 	}
 	switch {

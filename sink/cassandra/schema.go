@@ -2,6 +2,7 @@ package cassandra
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -101,7 +102,14 @@ func direction(k view.KeyColumn) string {
 // operator at a time: concurrent CREATE TABLE statements can lose data. The error is fatal when the generation belongs
 // to another revision ([*RevisionError]) or a table that stands already differs from the view's ([*SchemaError]).
 func (s *Session) Setup(ctx context.Context, datacenter string, replicationFactor int, v view.View, g view.Generation) error {
-	for _, ddl := range Statements(s.keyspace, datacenter, replicationFactor, v, g) {
+	statements := Statements(s.keyspace, datacenter, replicationFactor, v, g)
+	switch exists, err := s.hasKeyspace(ctx); {
+	case err != nil:
+		return err
+	case exists: // to create it even IF NOT EXISTS needs a right on all keyspaces
+		statements = statements[1:]
+	}
+	for _, ddl := range statements {
 		if err := s.driver.Query(ddl).ExecContext(ctx); err != nil {
 			return wrap(ddl, err)
 		}
@@ -129,13 +137,12 @@ func (e *SchemaError) Error() string {
 // know are no difference: a later release may have added them. The error is a fatal [*sink.Error] around a
 // [*SchemaError], or that of the query.
 func (s *Session) CheckSchema(ctx context.Context, v view.View, g view.Generation) error {
-	var name string
-	err := s.driver.Query(keyspacesCQL, s.keyspace).ScanContext(ctx, &name)
-	if err == gocql.ErrNotFound {
-		return schemaError(s.keyspace, []string{"the keyspace does not exist"})
-	}
+	exists, err := s.hasKeyspace(ctx)
 	if err != nil {
-		return wrap("read the schema", err)
+		return err
+	}
+	if !exists {
+		return schemaError(s.keyspace, []string{"the keyspace does not exist"})
 	}
 	columns, err := s.liveColumns(ctx)
 	if err != nil {
@@ -146,16 +153,56 @@ func (s *Session) CheckSchema(ctx context.Context, v view.View, g view.Generatio
 		return err
 	}
 	var differences []string
+	for _, d := range compareSchema(v, g, columns, types) {
+		differences = append(differences, d.String())
+	}
+	if len(differences) > 0 {
+		return schemaError(s.keyspace, differences)
+	}
+	return nil
+}
+
+// difference is one way in which a schema is not the view's.
+type difference struct {
+	object  string // type, table or column
+	table   string // of a column
+	name    string
+	missing bool
+	is, has string // not missing: as it is, as the view has it; a missing column: has is its description
+}
+
+func (d difference) String() string {
+	what := d.object + " " + d.name
+	if d.table != "" {
+		what = "table " + d.table + ": " + what
+	}
+	switch {
+	case d.missing && d.has != "":
+		return fmt.Sprintf("%s (%s) is missing", what, d.has)
+	case d.missing:
+		return what + " is missing"
+	}
+	return fmt.Sprintf("%s is %s, the view has %s", what, d.is, d.has)
+}
+
+func compareSchema(v view.View, g view.Generation, columns map[string]map[string]liveColumn, types map[string]string) []difference {
+	var differences []difference
 	for _, t := range userTypes(v) {
 		differences = append(differences, compareType(t, g, types)...)
 	}
 	for _, t := range v.Tables() {
 		differences = append(differences, compareTable(t, g, columns)...)
 	}
-	if len(differences) > 0 {
-		return schemaError(s.keyspace, differences)
+	return differences
+}
+
+func (s *Session) hasKeyspace(ctx context.Context) (bool, error) {
+	var name string
+	err := s.driver.Query(keyspacesCQL, s.keyspace).ScanContext(ctx, &name)
+	if errors.Is(err, gocql.ErrNotFound) {
+		return false, nil
 	}
-	return nil
+	return err == nil, wrap("read the schema", err)
 }
 
 func schemaError(keyspace string, differences []string) error {
@@ -201,27 +248,27 @@ func (s *Session) liveTypes(ctx context.Context) (map[string]string, error) {
 	return types, wrap("read the schema's types", iter.Close())
 }
 
-func compareType(t view.Type, g view.Generation, live map[string]string) []string {
+func compareType(t view.Type, g view.Generation, live map[string]string) []difference {
 	name := t.UserName(g)
 	got, ok := live[name]
 	if !ok {
-		return []string{fmt.Sprintf("type %s is missing", name)}
+		return []difference{{object: "type", name: name, missing: true}}
 	}
 	fields := make([]string, 0, len(t.Fields()))
 	for _, f := range t.Fields() {
 		fields = append(fields, f.Name+" "+f.Type.CQL(g))
 	}
 	if want := strings.Join(fields, ", "); got != want {
-		return []string{fmt.Sprintf("type %s is (%s), the view has (%s)", name, got, want)}
+		return []difference{{object: "type", name: name, is: "(" + got + ")", has: "(" + want + ")"}}
 	}
 	return nil
 }
 
-func compareTable(t view.Table, g view.Generation, live map[string]map[string]liveColumn) []string {
+func compareTable(t view.Table, g view.Generation, live map[string]map[string]liveColumn) []difference {
 	name := t.Name + g.Suffix()
 	got, ok := live[name]
 	if !ok {
-		return []string{fmt.Sprintf("table %s is missing", name)}
+		return []difference{{object: "table", name: name, missing: true}}
 	}
 	want := map[string]liveColumn{}
 	var names []string
@@ -238,13 +285,16 @@ func compareTable(t view.Table, g view.Generation, live map[string]map[string]li
 	for _, c := range t.AllColumns() {
 		add(c.Name, describeColumn(c.Type.CQL(g), "regular", -1, "none"))
 	}
-	var differences []string
+	var differences []difference
 	for _, column := range names {
+		d := difference{object: "column", table: name, name: column, has: string(want[column])}
 		switch description, ok := got[column]; {
 		case !ok:
-			differences = append(differences, fmt.Sprintf("table %s: column %s (%s) is missing", name, column, want[column]))
+			d.missing = true
+			differences = append(differences, d)
 		case description != want[column]:
-			differences = append(differences, fmt.Sprintf("table %s: column %s is %s, the view has %s", name, column, description, want[column]))
+			d.is = string(description)
+			differences = append(differences, d)
 		}
 	}
 	return differences

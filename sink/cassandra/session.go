@@ -6,7 +6,6 @@
 package cassandra
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -20,13 +19,20 @@ import (
 // Config says how to reach a cluster. Every field without a default in its comment is required.
 type Config struct {
 	Hosts       []string // host or host:port
-	Datacenter  string   // only its hosts are connected to
+	Datacenter  string   // only its hosts are connected to; empty: those of all, which is for looking around only
 	Keyspace    string
 	Consistency string        // LOCAL_QUORUM or higher
 	Timeout     time.Duration // of one request; above the server's write_request_timeout, so that the server answers first
 	Username    string        // empty: no authentication
-	Password    string
-	Log         *zap.Logger
+	// Password is asked for with every new connection, and must be there if Username is. It is a function so that
+	// whatever prints a Config shows no password.
+	Password func() (string, error) `json:"-"`
+	TLS      *TLS                   // nil: connections are not encrypted
+	Log      *zap.Logger
+
+	// Observers see every statement with its values after it was sent. They cost time; nil for none.
+	QueryObserver gocql.QueryObserver
+	BatchObserver gocql.BatchObserver
 }
 
 // Session is a connection to a cluster. It is safe for concurrent use.
@@ -36,8 +42,11 @@ type Session struct {
 	policy   *pinnedPolicy
 }
 
-// Connect opens a session. The error is a [*sink.Error]: transient when no host answers, fatal when the cluster
-// refuses the credentials. The driver cannot be interrupted while it connects, which takes up to Timeout a host.
+// Connect opens a session. The error is a [*sink.Error]: transient when no host answers; fatal, around a
+// [*ConnectError], when no host can be used and one of them refuses us or is not trusted, and around a
+// [*DatacenterError] when the datacenter does not exist. Once a session is open, hosts
+// that do so are told to the log and tried again. The driver cannot be interrupted while it connects, which takes up to
+// Timeout a host.
 func Connect(c Config) (*Session, error) {
 	consistency, err := gocql.ParseConsistencyWrapper(c.Consistency)
 	if err != nil {
@@ -50,24 +59,37 @@ func Connect(c Config) (*Session, error) {
 	cluster.Timeout = c.Timeout
 	cluster.ConnectTimeout = c.Timeout
 	cluster.PoolConfig.HostSelectionPolicy = policy
-	cluster.HostFilter = gocql.DataCenterHostFilter(c.Datacenter)
+	if c.Datacenter != "" {
+		cluster.HostFilter = gocql.DataCenterHostFilter(c.Datacenter)
+	}
 	cluster.DefaultTimestamp = false // every stamp is bound; the driver's clock must never write one
 	cluster.DefaultIdempotence = true
+	cluster.QueryObserver, cluster.BatchObserver = c.QueryObserver, c.BatchObserver
 	cluster.RetryPolicy = nil // repeating is the writer's decision, with permits and back-off
 	cluster.ReconnectInterval = time.Second
 	cluster.ReconnectionPolicy = &gocql.ExponentialReconnectionPolicy{MaxRetries: 3, InitialInterval: 200 * time.Millisecond, MaxInterval: 2 * time.Second}
 	cluster.Metadata.CacheMode = gocql.KeyspaceOnly // all that token-aware routing needs
 	cluster.Logger = gocqlzap.NewZapLogger(c.Log.Named("driver").WithOptions(zap.IncreaseLevel(zap.WarnLevel)))
-	if c.Username != "" {
-		cluster.Authenticator = gocql.PasswordAuthenticator{Username: c.Username, Password: c.Password}
+	cluster.AuthProvider = login(c)
+	attempts := newAttempts(c)
+	cluster.ConnectObserver = attempts
+	if c.TLS != nil {
+		cluster.HostDialer = newDialer(c)
+	} else if c.Username != "" {
+		c.Log.Warn("the password of cassandra is sent unencrypted: cassandra.tls is disabled")
 	}
 	driver, err := cluster.CreateSession()
 	if err != nil {
-		return nil, &sink.Error{Disposition: classifyConnect(err), Op: fmt.Sprintf("connect to cassandra at %v, datacenter %s", c.Hosts, c.Datacenter), Err: err}
+		op := fmt.Sprintf("connect to cassandra at %v, datacenter %s", c.Hosts, c.Datacenter)
+		if refused := attempts.refusal(); refused != nil {
+			return nil, &sink.Error{Disposition: sink.Fatal, Op: op, Err: refused}
+		}
+		if absent := absentDatacenter(c); absent != nil {
+			return nil, &sink.Error{Disposition: sink.Fatal, Op: op, Err: absent}
+		}
+		return nil, &sink.Error{Disposition: classifyConnect(err), Op: op, Err: err}
 	}
-	// The driver tells a policy of keyspaces that change. A policy around the token-aware one is not told of those
-	// that were there before.
-	policy.KeyspaceChanged(gocql.KeyspaceUpdateEvent{Keyspace: c.Keyspace, Change: gocql.SchemaChangeTypeUpdated})
+	attempts.opened()
 	return &Session{keyspace: c.Keyspace, driver: driver, policy: policy}, nil
 }
 
@@ -81,12 +103,6 @@ func classifyConnect(err error) sink.Disposition {
 
 // Close ends the session and waits for nothing: requests in flight fail.
 func (s *Session) Close() { s.driver.Close() }
-
-// Ping asks the cluster for its release version.
-func (s *Session) Ping(ctx context.Context) (version string, err error) {
-	err = s.driver.Query("SELECT release_version FROM system.local").ScanContext(ctx, &version)
-	return version, wrap("ping cassandra", err)
-}
 
 // wrap classifies an error of the driver outside a write, where there is no record to be at fault.
 func wrap(op string, err error) error {

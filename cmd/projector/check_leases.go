@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"penstock/checkpoint"
+	"penstock/checkpoint/leasetable"
+	"penstock/config"
+	"penstock/diagnosis"
+	"penstock/projector"
+	"penstock/stream"
+	"penstock/view"
+)
+
+// foreignLeases holds the rows of the lease table against the stream's shards. All streams name their shards alike, so
+// rows of another stream often fit by name; they show by shards that this one never had, or by positions that lie
+// before a shard begins, since sequence numbers grow with time.
+func foreignLeases(table string, rows []checkpoint.Row, shards []stream.Shard) []diagnosis.Finding {
+	f := diagnosis.Finding{System: "dynamodb", Item: "leases", Name: table, Level: diagnosis.OK}
+	starts := map[string]checkpoint.Sequence{}
+	for _, s := range shards {
+		starts[s.ID] = s.Start
+	}
+	var unlisted, unfinished, before []string
+	for _, r := range rows {
+		start, listed := starts[r.Shard]
+		switch {
+		case listed && !r.Finished() && r.Position() != "" && r.Position().Compare(start) < 0:
+			before = append(before, r.Shard)
+		case !listed:
+			unlisted = append(unlisted, r.Shard)
+			if !r.Finished() {
+				unfinished = append(unfinished, r.Shard)
+			}
+		}
+	}
+	const other = "choose another application name, or correct kinesis.stream"
+	switch {
+	case len(rows) == 0:
+		f.Found = "there are none yet"
+	case len(before) > 0:
+		f.Level, f.Do = diagnosis.Refused, other
+		f.Found = fmt.Sprintf("hold positions from before their shards began, so they are of another stream or an earlier one of this name: %s", some(before))
+	case len(unlisted) == len(rows):
+		f.Level, f.Do = diagnosis.Refused, other
+		f.Found = fmt.Sprintf("none of %d is of a shard that the stream has, so they are of another stream: %s", len(rows), some(unlisted))
+	case len(unfinished) > 0:
+		f.Level = diagnosis.Warn
+		f.Found = fmt.Sprintf("%d of %d are of shards that the stream does not list, and not read to the end: %s", len(unfinished), len(rows), some(unfinished))
+		f.Do = "find out whether another application uses this table, or whether these shards expired before they were read"
+	default:
+		f.Found = fmt.Sprintf("%d, all of this stream", len(rows))
+	}
+	return []diagnosis.Finding{f}
+}
+
+// some shows a few of many names.
+func some(names []string) string {
+	const shown = 3
+	slices.Sort(names)
+	if len(names) > shown {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
+	}
+	return strings.Join(names, ", ")
+}
+
+// otherReaders returns the other roles of the application that read the stream at present: archive, and the generations
+// next to the checked one. They are known by the signs of life in the state table that all roles share.
+func otherReaders(ctx context.Context, state *leasetable.State, conf *config.Config) ([]string, error) {
+	generation := conf.View.Generation
+	roles := map[string]string{"archive": "archive"}
+	for _, g := range []int{generation - 1, generation + 1} {
+		if g > 0 {
+			roles[fmt.Sprintf("generation %d", g)] = projector.Role(view.Generation(g))
+		}
+	}
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(roles)) {
+		workers, err := projector.Workers(ctx, state, roles[name], time.Now())
+		if err != nil {
+			return nil, err
+		}
+		if len(workers) > 0 {
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
+
+// What Kinesis grants the readers of one shard together, unless they use fan-out
+// (https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html).
+const (
+	callsPerShard     = 5
+	megabytesPerShard = 2
+)
+
+// readBudget says what there is to read with, and who is known to share it. Readers outside this application are not
+// known of: they show only as throttled calls.
+func readBudget(name string, shards []stream.Shard, others []string) diagnosis.Finding {
+	f := diagnosis.Finding{System: "kinesis", Item: "read_budget", Name: name, Level: diagnosis.OK}
+	f.Found = fmt.Sprintf("%d open shards, each with %d calls and %d MB a second for all its readers without fan-out",
+		openShards(shards), callsPerShard, megabytesPerShard)
+	if len(others) > 0 {
+		f.Level = diagnosis.Warn
+		f.Found += "; this application's " + strings.Join(others, ", ") + " read too at present"
+		f.Do = fmt.Sprintf("expect to catch up at %d MB a second and shard divided by %d", megabytesPerShard, len(others)+1)
+	}
+	return f
+}
+
+// openShards counts the shards that take records: those that are nobody's parent.
+func openShards(shards []stream.Shard) int {
+	parents := map[string]bool{}
+	for _, s := range shards {
+		for _, p := range s.Parents {
+			parents[p] = true
+		}
+	}
+	n := 0
+	for _, s := range shards {
+		if !parents[s.ID] {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/spf13/cobra"
+
+	"penstock/checkpoint/leasetable"
+	"penstock/config"
+	"penstock/sink/cassandra"
+	"penstock/view"
+)
+
+// setupPlan is what setup would create, in its order. Each statement leaves what stands already as it is.
+type setupPlan struct {
+	Version  int                     `json:"version"`
+	DynamoDB []leasetable.Definition `json:"dynamodb"`
+	CQL      []string                `json:"cql"`
+}
+
+const setupPlanVersion = 1
+
+// printSetup prints what setup would create. It connects to nothing, so it cannot know what is there.
+func printSetup(c *cobra.Command, s *settings, conf *config.Config, v view.View) error {
+	leases, state := tables(leasetable.NewClient(aws.Config{}), conf)
+	plan := setupPlan{
+		Version:  setupPlanVersion,
+		DynamoDB: []leasetable.Definition{state.Definition(), leases.Definition()},
+		CQL: cassandra.Script(conf.Cassandra.Keyspace, conf.Cassandra.Datacenter, conf.Cassandra.ReplicationFactor,
+			v, view.Generation(conf.View.Generation)),
+	}
+	text, err := plan.text()
+	if err != nil {
+		return err
+	}
+	return s.print(c, text, plan)
+}
+
+func (p setupPlan) text() (string, error) {
+	lines := []string{"# DynamoDB, with the AWS CLI"}
+	for _, d := range p.DynamoDB {
+		input, err := json.Marshal(d)
+		if err != nil {
+			return "", fmt.Errorf("print table %s: %w", d.TableName, err)
+		}
+		lines = append(lines, fmt.Sprintf("aws dynamodb create-table --cli-input-json '%s'", input))
+	}
+	lines = append(lines, "", "-- Cassandra, with cqlsh: one session, one statement after another")
+	for _, cql := range p.CQL {
+		lines = append(lines, cql+";")
+	}
+	return strings.Join(lines, "\n"), nil
+}

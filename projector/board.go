@@ -1,0 +1,190 @@
+package projector
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.uber.org/zap"
+
+	"penstock/checkpoint"
+	"penstock/stream"
+)
+
+// board is where operators and this worker leave word for each other, in the state table: the operators' pauses, and
+// how the worker's shards stand. One goroutine, in run, calls the table, about once a second; the shards only look at
+// what it found. While the table is out of reach the pauses last known hold, each until its end.
+type board struct {
+	role   string
+	worker string
+	state  StateTable
+	clock  func() checkpoint.Clock
+	log    *zap.Logger
+
+	told bool // a word of ours may stand in the table; owned by run
+
+	mu        sync.Mutex
+	known     bool // what the pauses are
+	pauses    Pauses
+	news      chan struct{} // closed when a shard should look again
+	following map[string]ShardWord
+}
+
+const (
+	boardEvery = time.Second     // between two looks at the pauses
+	tellEvery  = 2               // looks, between two words
+	boardCall  = 2 * time.Second // the deadline of a call
+	// boardPatience is how long a new process waits for its first look: it cannot know what was paused before it came. Then it reads, since
+	// nothing may depend on this table.
+	boardPatience = 10 * time.Second
+)
+
+func newBoard(role, worker string, state StateTable, clock func() checkpoint.Clock, log *zap.Logger) *board {
+	if clock == nil {
+		clock = func() checkpoint.Clock { return checkpoint.Clock{} }
+	}
+	return &board{role: role, worker: worker, state: state, clock: clock, log: log,
+		news: make(chan struct{}), following: map[string]ShardWord{}}
+}
+
+// now is the service's clock, by which pauses end.
+func (b *board) now() time.Time { return time.Now().Add(b.clock().Ahead) }
+
+// run looks and tells until ctx ends, and then takes its word back.
+func (b *board) run(ctx context.Context) {
+	defer b.farewell(ctx)
+	began := time.Now()
+	for turn := 0; ; turn++ {
+		b.look(ctx, time.Since(began) > boardPatience)
+		if turn%tellEvery == 0 {
+			b.tell(ctx)
+		}
+		select {
+		case <-time.After(around(boardEvery)):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look reads the pauses. Failures are the keeper's to log, which uses the same table more often.
+func (b *board) look(ctx context.Context, impatient bool) {
+	ctx, cancel := context.WithTimeout(ctx, boardCall)
+	defer cancel()
+	pauses, err := ReadPauses(ctx, b.state, b.role)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil {
+		b.pauses = pauses
+	}
+	if err == nil || impatient {
+		b.known = true
+	}
+	// Also when nothing changed: a pause may have come to its end.
+	close(b.news)
+	b.news = make(chan struct{})
+}
+
+// tell writes how the shards stand. A word that does not get through is made up for by the next.
+func (b *board) tell(ctx context.Context) {
+	word := b.word()
+	if len(word.Shards) == 0 && !b.told {
+		return
+	}
+	values, err := word.attributes()
+	if err != nil {
+		b.log.Error("how the shards stand cannot be told", zap.Error(err))
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, boardCall)
+	defer cancel()
+	b.told = true
+	if err := b.state.Put(ctx, b.role+wordKind, b.worker, values); err != nil {
+		b.log.Debug("how the shards stand was not told", zap.Error(err))
+	}
+}
+
+func (b *board) word() Word {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := Word{At: b.now(), Shards: make(map[string]ShardWord, len(b.following))}
+	for id, s := range b.following {
+		_, s.Paused = b.pauses.Of(id, w.At)
+		w.Shards[id] = s
+	}
+	return w
+}
+
+// farewell removes this worker's word. It need not succeed.
+func (b *board) farewell(ctx context.Context) {
+	if !b.told {
+		return
+	}
+	// Without cancel: ctx has ended.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), boardCall)
+	defer cancel()
+	if err := b.state.Delete(ctx, b.role+wordKind, b.worker); err != nil {
+		b.log.Debug("own word in the state table could not be removed", zap.Error(err))
+	}
+}
+
+// hold says whether a shard must not be read: then again is a channel that is closed when it is worth asking again.
+// The pause is nil while it is not known yet what is paused.
+func (b *board) hold(shard string) (pause *Pause, again <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.known {
+		return nil, b.news
+	}
+	if p, paused := b.pauses.Of(shard, b.now()); paused {
+		return &p, b.news
+	}
+	return nil, nil
+}
+
+// follow and leave say which shards this worker follows.
+func (b *board) follow(shard string) { b.note(shard, ShardWord{}) }
+
+func (b *board) leave(shard string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.following, shard)
+}
+
+// fetched notes how far behind a batch was.
+func (b *board) fetched(shard string, batch stream.Batch) {
+	if batch.Known {
+		b.note(shard, ShardWord{Lag: batch.Behind, Read: b.now()})
+	}
+}
+
+func (b *board) note(shard string, w ShardWord) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.following[shard] = w
+}
+
+// paused counts the shards of this worker that are paused.
+func (b *board) paused() int {
+	n := 0
+	for _, s := range b.word().Shards {
+		if s.Paused {
+			n++
+		}
+	}
+	return n
+}
+
+func (b *board) observe(m metric.Meter) error {
+	_, err := m.Int64ObservableGauge("penstock.shards.paused", metric.WithDescription("Shards this worker holds and does not read, since an operator paused them."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(b.paused()))
+			return nil
+		}))
+	if err != nil {
+		return fmt.Errorf("register the gauge of paused shards: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package projector
+
+import (
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// rateCap bounds the records a second that the whole process reads, by an operator's word. How many records a reply has
+// shows only when it is there, so they are paid for afterwards: while anything is owed, no shard asks. A reply is kept
+// so small that the replies of all shards together are owed for about cappedFor; averages are exact.
+type rateCap struct {
+	limiter *rate.Limiter
+	most    atomic.Int64 // records a second; 0 for no cap
+	shards  atomic.Int64 // that the process follows
+}
+
+const (
+	cappedFor = time.Second / 5 // as often as a shard may be asked
+	// capLook is how long a wait is at most before the cap is looked at again: it may have been changed.
+	capLook = time.Second
+)
+
+func newRateCap(perSecond int) *rateCap {
+	c := &rateCap{limiter: rate.NewLimiter(rate.Limit(perSecond), perTurn(perSecond))}
+	c.most.Store(int64(perSecond))
+	return c
+}
+
+// set changes the cap, also while records are owed for.
+func (c *rateCap) set(perSecond int) {
+	if perSecond > 0 {
+		c.limiter.SetLimit(rate.Limit(perSecond))
+		c.limiter.SetBurst(perTurn(perSecond))
+	}
+	c.most.Store(int64(perSecond))
+}
+
+func perTurn(perSecond int) int { return max(1, int(float64(perSecond)*cappedFor.Seconds())) }
+
+// limit returns how many of n records a reply may have, at least one.
+func (c *rateCap) limit(n int) int {
+	perSecond := int(c.most.Load())
+	if perSecond == 0 {
+		return n
+	}
+	return min(n, max(1, perTurn(perSecond)/max(1, int(c.shards.Load()))))
+}
+
+// spend takes note of records that were read.
+func (c *rateCap) spend(n int) {
+	if c.most.Load() == 0 {
+		return
+	}
+	now := time.Now()
+	for n > 0 {
+		part := min(n, c.limiter.Burst()) // more at once would be refused
+		c.limiter.ReserveN(now, part)
+		n -= part
+	}
+}
+
+// owed returns nil when a shard may ask, and otherwise a channel that is closed when it is worth trying again.
+func (c *rateCap) owed() <-chan struct{} {
+	perSecond := c.most.Load()
+	if perSecond == 0 {
+		return nil
+	}
+	debt := -c.limiter.Tokens()
+	if debt <= 0 {
+		return nil
+	}
+	paid := make(chan struct{})
+	wait := time.Duration(debt / float64(perSecond) * float64(time.Second))
+	time.AfterFunc(min(wait+time.Millisecond, capLook), func() { close(paid) })
+	return paid
+}

@@ -1,0 +1,218 @@
+package cassandra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/apache/cassandra-gocql-driver/v2"
+
+	"penstock/diagnosis"
+	"penstock/view"
+)
+
+const (
+	droppedColumnsCQL = `SELECT column_name, dropped_time FROM system_schema.dropped_columns WHERE keyspace_name = ? AND table_name = ?`
+	// One page from wherever the ring begins: a writer of another kind leaves its mark in most rows.
+	someRowsCQL = `SELECT %s FROM %s LIMIT 200`
+)
+
+const newGeneration = "build a new generation: projector setup --generation %d"
+
+// inspectRevision looks at what the generation holds.
+func (i *inspection) inspectRevision(ctx context.Context) {
+	name := i.revisionName()
+	err := i.CheckRevision(ctx, i.view, i.generation)
+	wrong, ok := errors.AsType[*RevisionError](err)
+	switch {
+	case err == nil:
+		i.found("revision", name, diagnosis.OK, "is "+i.view.Revision()+", as of this program", "")
+	case ok && wrong.Stored == "", isInvalid(err): // no row, no table
+		i.revisionMissing()
+	case ok:
+		i.found("revision", name, diagnosis.Refused, fmt.Sprintf("is %s, this program writes %s: two revisions in one table would mix with equal stamps", wrong.Stored, wrong.Ours),
+			fmt.Sprintf("run the release that has %s, or "+newGeneration, wrong.Stored, i.generation+1))
+	default:
+		i.failed("revision", name, err)
+	}
+}
+
+func (i *inspection) revisionMissing() {
+	i.found("revision", i.revisionName(), diagnosis.Missing, "is not registered in "+i.keyspace+".view_state", runSetup)
+}
+
+func (i *inspection) revisionName() string {
+	return fmt.Sprintf("view %s, generation %d", i.view.Name(), i.generation)
+}
+
+// isInvalid recognises the answer to a statement about a table that does not exist.
+func isInvalid(err error) bool {
+	server, ok := errors.AsType[gocql.RequestError](err)
+	return ok && server.Code() == gocql.ErrCodeInvalid
+}
+
+// inspectTables compares types, tables and columns, and looks into the tables that are as they should be.
+func (i *inspection) inspectTables(ctx context.Context) {
+	columns, err := i.liveColumns(ctx)
+	if err != nil {
+		i.failed("table", i.keyspace, err)
+		return
+	}
+	types, err := i.liveTypes(ctx)
+	if err != nil {
+		i.failed("type", i.keyspace, err)
+		return
+	}
+	for _, t := range userTypes(i.view) {
+		if differences := compareType(t, i.generation, types); len(differences) > 0 {
+			i.differ(differences)
+			continue
+		}
+		i.found("type", i.keyspace+"."+t.UserName(i.generation), diagnosis.OK, "is as the view's", "")
+	}
+	for _, t := range i.view.Tables() {
+		differences := compareTable(t, i.generation, columns)
+		i.differ(differences)
+		if len(differences) > 0 && differences[0].object == "table" {
+			continue
+		}
+		name := i.keyspace + "." + t.Name + i.generation.Suffix()
+		if len(differences) == 0 {
+			i.found("table", name, diagnosis.OK, "is as the view's, with "+count(len(t.Keys())+len(t.AllColumns()), "column"), "")
+		}
+		i.inspectDropped(ctx, t, name)
+		if len(differences) == 0 {
+			i.inspectRows(ctx, t, name)
+			i.inspectWriting(ctx, t, name)
+		}
+	}
+}
+
+func (i *inspection) differ(differences []difference) {
+	for _, d := range differences {
+		name := i.keyspace + "." + d.name
+		if d.table != "" {
+			name = i.keyspace + "." + d.table + "." + d.name
+		}
+		switch {
+		case d.missing && d.object != "column": // setup adds no columns to a table that stands
+			i.found(d.object, name, diagnosis.Missing, "does not exist", runSetup)
+		case d.missing:
+			i.found(d.object, name, diagnosis.Missing, fmt.Sprintf("does not exist; the view has it as %s", d.has),
+				fmt.Sprintf(newGeneration, i.generation+1))
+		default:
+			i.found(d.object, name, diagnosis.Different, fmt.Sprintf("is %s; the view has %s", d.is, d.has),
+				fmt.Sprintf(newGeneration, i.generation+1))
+		}
+	}
+}
+
+// inspectDropped refuses a table one of whose columns was dropped once. Cassandra leaves out cells with stamps before
+// the drop, also when the column is added again, and our stamps are of the time of the order.
+func (i *inspection) inspectDropped(ctx context.Context, t view.Table, name string) {
+	ours := map[string]bool{}
+	for _, c := range t.AllColumns() {
+		ours[c.Name] = true
+	}
+	var column string
+	var at time.Time
+	iter := i.driver.Query(droppedColumnsCQL, i.keyspace, t.Name+i.generation.Suffix()).IterContext(ctx)
+	for iter.Scan(&column, &at) {
+		if ours[column] {
+			i.found("dropped_column", name+"."+column, diagnosis.Refused,
+				fmt.Sprintf("was dropped at %s: Cassandra shows no cell of it with an earlier stamp, added again or not", at.UTC().Format(time.RFC3339)),
+				fmt.Sprintf(newGeneration, i.generation+1))
+		}
+	}
+	if err := iter.Close(); err != nil {
+		i.failed("dropped_column", name, wrap("read the dropped columns", err))
+	}
+}
+
+// inspectRows looks at some rows for those that another program wrote: none of ours is without its provenance. A
+// writer that takes its stamps from the clock would win over all of our cells, silently.
+func (i *inspection) inspectRows(ctx context.Context, t view.Table, name string) {
+	right := "SELECT on " + name
+	column := view.EventsColumn
+	if t.Provenance == view.ProvenanceLast {
+		column = view.LastEventColumn
+	}
+	var value decoded
+	rows, foreign := 0, 0
+	iter := i.driver.Query(fmt.Sprintf(someRowsCQL, quote(column), name)).Consistency(gocql.LocalOne).IterContext(ctx)
+	for iter.Scan(&value) {
+		rows++
+		if !value.valid {
+			foreign++
+		}
+		value = decoded{}
+	}
+	if err := iter.Close(); err != nil {
+		i.failed("right", right, wrap("read some rows", err))
+		return
+	}
+	i.found("right", right, diagnosis.OK, "is allowed", "")
+	switch {
+	case rows == 0:
+		i.found("rows", name, diagnosis.OK, "there are none yet", "")
+	case foreign == 0:
+		i.found("rows", name, diagnosis.OK, "are ours, as far as the first "+count(rows, "row")+" show", "")
+	default:
+		i.found("rows", name, diagnosis.Refused, fmt.Sprintf("%d of the first %s have no %s: another program wrote them, and its newer stamps would win over ours",
+			foreign, count(rows, "row"), column), "choose another keyspace or generation, or empty the table")
+	}
+}
+
+// oldestStamp is the least a cell can carry.
+const oldestStamp = 1
+
+// inspectWriting sends the daemon's own statement with every column unset, which writes nothing: a row written by UPDATE
+// is its cells. It shows the right to write, that hosts enough for the consistency level answer, and that no guardrail
+// refuses an old stamp.
+func (i *inspection) inspectWriting(ctx context.Context, t view.Table, name string) {
+	right := "MODIFY on " + name
+	d := newTable(i.keyspace, t, i.generation)
+	var key []view.Value
+	for _, k := range d.keys {
+		key = append(key, nobody(k.Type))
+	}
+	args, err := d.bind(statement{key: key, stamp: oldestStamp})
+	if err != nil {
+		i.failed("right", right, err)
+		return
+	}
+	err = i.driver.Query(d.updateCQL, args...).ExecContext(ctx)
+	if refused, ok := errors.AsType[gocql.RequestError](err); ok && refused.Code() == gocql.ErrCodeInvalid {
+		i.found("right", right, diagnosis.Refused, "Cassandra refuses what the daemon would write: "+strings.TrimSpace(refused.Message()),
+			"see the settings above, and the guardrails in cassandra.yaml")
+		return
+	}
+	if err != nil {
+		i.failed("right", right, wrap("write nothing to "+name, err))
+		return
+	}
+	i.found("right", right, diagnosis.OK, "is allowed", "")
+}
+
+// nobody is a key that no entity has, as far as its type has room for one.
+func nobody(t view.Type) view.Value {
+	switch t.Kind() {
+	case view.KindBoolean:
+		return view.BooleanValue(false)
+	case view.KindInt:
+		return view.IntValue(-1)
+	case view.KindBigint, view.KindTimestamp:
+		return view.BigintValue(-1)
+	case view.KindUUID:
+		return view.UUIDValue([16]byte{})
+	case view.KindTuple, view.KindUser:
+		var fields []view.Value
+		for _, f := range t.Fields() {
+			fields = append(fields, nobody(f.Type))
+		}
+		return view.TupleValue(fields...)
+	}
+	return view.TextValue("penstock-check")
+}

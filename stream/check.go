@@ -1,0 +1,121 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/aws/smithy-go"
+
+	"penstock/diagnosis"
+)
+
+// outlasts is the retention below which an outage over a weekend loses events.
+const outlasts = 72 * time.Hour
+
+// Diagnose finds out whether the stream is there and whether the configured identity may read it. Reading rights are
+// asked for by DryRun, a parameter that makes Kinesis answer whether a call would be allowed in place of carrying it
+// out. It returns what it was told of the stream too, as far as it was: the zero Description, and nil for the shards.
+func (s *Stream) Diagnose(ctx context.Context) ([]diagnosis.Finding, Description, []Shard) {
+	const describe = "kinesis:DescribeStreamSummary"
+	var findings []diagnosis.Finding
+	description, err := s.Describe(ctx)
+	if err != nil {
+		failed := s.finding("stream", s.name, describe, err)
+		if failed.Level != diagnosis.Denied {
+			return []diagnosis.Finding{failed}, description, nil
+		}
+		findings = append(findings, failed)
+	} else {
+		findings = append(findings,
+			diagnosis.Finding{System: system, Item: "stream", Name: s.name, Level: diagnosis.OK, Found: "is there: " + description.ARN},
+			retention(s.name, description.Retention),
+			allowed(describe))
+	}
+	shards, err := s.Shards(ctx)
+	if err != nil {
+		return append(findings, s.finding("right", "kinesis:ListShards", "kinesis:ListShards", err)), description, nil
+	}
+	findings = append(findings, allowed("kinesis:ListShards"))
+	if len(shards) == 0 {
+		return findings, description, shards
+	}
+	return append(findings, s.readingRights(ctx, shards[0].ID)...), description, shards
+}
+
+const system = "kinesis"
+
+func retention(stream string, kept time.Duration) diagnosis.Finding {
+	f := diagnosis.Finding{System: system, Item: "retention", Name: stream, Level: diagnosis.OK,
+		Found: fmt.Sprintf("keeps records for %d h", int(kept.Hours()))}
+	if kept < outlasts {
+		f.Level = diagnosis.Warn
+		f.Do = fmt.Sprintf("raise the stream's retention to %d h or more: an outage longer than the retention loses events", int(outlasts.Hours()))
+	}
+	return f
+}
+
+// readingRights asks for what a reader does, in its order, since one call takes what the one before returns.
+func (s *Stream) readingRights(ctx context.Context, shard string) []diagnosis.Finding {
+	const seek, read = "kinesis:GetShardIterator", "kinesis:GetRecords"
+	in := &kinesis.GetShardIteratorInput{
+		StreamName: &s.name, ShardId: &shard, ShardIteratorType: types.ShardIteratorTypeTrimHorizon, DryRun: aws.Bool(true),
+	}
+	if _, err := s.client.GetShardIterator(ctx, in); !wouldSucceed(err) {
+		return []diagnosis.Finding{s.finding("right", seek, seek, err), {System: system, Item: "right", Name: read,
+			Level: diagnosis.Warn, Found: "could not be asked for without an iterator", Do: "allow " + seek + " and check again"}}
+	}
+	in.DryRun = nil
+	iterator, err := s.client.GetShardIterator(ctx, in)
+	if err != nil {
+		return []diagnosis.Finding{s.finding("right", seek, seek, err)}
+	}
+	findings := []diagnosis.Finding{allowed(seek)}
+	_, err = s.client.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: iterator.ShardIterator, Limit: aws.Int32(1), DryRun: aws.Bool(true)})
+	if !wouldSucceed(err) {
+		return append(findings, s.finding("right", read, read, err))
+	}
+	return append(findings, allowed(read))
+}
+
+// wouldSucceed reads the answer to a dry run. A server that does not know of dry runs carries the call out, which does
+// no harm for those made here.
+func wouldSucceed(err error) bool {
+	if err == nil {
+		return true
+	}
+	_, ok := errors.AsType[*types.DryRunOperationException](err)
+	return ok
+}
+
+func allowed(action string) diagnosis.Finding {
+	return diagnosis.Finding{System: system, Item: "right", Name: action, Level: diagnosis.OK, Found: "is allowed"}
+}
+
+// deniedCodes are the answers to an identity that is not known or not allowed
+// (https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html).
+var deniedCodes = []string{"AccessDeniedException", "NotAuthorized", "UnrecognizedClientException", "InvalidSignatureException",
+	"IncompleteSignature", "MissingAuthenticationTokenException", "InvalidClientTokenId", "ExpiredTokenException", "OptInRequired",
+	"KMSAccessDeniedException"}
+
+// finding turns the error of an action into what it says about the thing that was looked at.
+func (s *Stream) finding(item, name, action string, err error) diagnosis.Finding {
+	f := diagnosis.Finding{System: system, Item: item, Name: name, Level: diagnosis.Unreachable, Found: err.Error(),
+		Do: "see whether Kinesis answers at its endpoint from here (AWS_ENDPOINT_URL_KINESIS, AWS_REGION), and check again"}
+	api, ok := errors.AsType[smithy.APIError](err)
+	switch {
+	case !ok:
+	case api.ErrorCode() == "ResourceNotFoundException":
+		f.Level, f.Found = diagnosis.Missing, "does not exist in this account and region"
+		f.Do = "create it, or correct kinesis.stream or AWS_REGION: Penstock creates no streams"
+	case slices.Contains(deniedCodes, api.ErrorCode()):
+		f.Level, f.Found = diagnosis.Denied, fmt.Sprintf("%s is not allowed: %s", action, api.ErrorMessage())
+		f.Do = fmt.Sprintf("allow %s on stream %s to this identity", action, s.name)
+	}
+	return f
+}
