@@ -45,6 +45,14 @@ test: check ## check, then all tests with the race detector on one local stack; 
 	localstack/with-stack.sh $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --post-run-command tools/tally.sh \
 		-- -race -count=1 -timeout 15m -p 1 ./...
 
+.PHONY: bench
+bench: ## compare with others in one run: make bench B=pipeline; about 10 minutes
+ifeq ($(filter pipeline,$(B)),)
+	@echo "usage: make bench B=BENCH, where BENCH is one of: pipeline" >&2; exit 2
+else
+	$(GO) run ./localstack/bench
+endif
+
 .PHONY: prove
 prove: ## repeat a proof on one stack: make prove P=crash [RUNS=20] [SEED=n]
 ifeq ($(filter $(PROOFS),$(P)),)

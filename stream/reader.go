@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"go.uber.org/zap"
@@ -54,6 +55,13 @@ type Batch struct {
 	Behind  time.Duration // how far the end of the batch is behind the tip of the shard
 	Known   bool          // whether Behind is known
 	End     bool          // the shard is closed and this was the last of it
+
+	Children []string      // ids of the shards that follow on this one, as far as the service named them; at the End only
+	Took     time.Duration // from asking to the answer, or to the failure
+	// At is a moment by the service's own clock, to the second, that is not after the batch was read; zero if the
+	// answer bears no date.
+	At     time.Time
+	Failed error // why there is no answer: an [*Error] that passes by itself; nil if there is one
 }
 
 // Reader reads one shard by polling. It belongs to one goroutine.
@@ -98,6 +106,7 @@ func (r *Reader) Ready(ctx context.Context) error {
 // or because the service did not answer, throttled, or let the iterator expire. Then Ready waits longer, and a new
 // iterator goes on after the last record handed out. The error is the cause of ctx's end or a fatal [*Error].
 func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
+	asked := time.Now()
 	batch, err := r.ask(ctx, limit)
 	if err == nil {
 		r.failures = 0
@@ -118,7 +127,7 @@ func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
 	if r.failures%complainEvery == 0 {
 		r.stream.log.Warn("kinesis does not answer, repeating", zap.String("shard", r.shard), zap.Int("failures", r.failures), zap.Error(err))
 	}
-	return Batch{}, nil
+	return Batch{Took: time.Since(asked), Failed: failed}, nil
 }
 
 // complainEvery is how many failures in a row pass between two lines in the log.
@@ -136,6 +145,10 @@ func (r *Reader) ask(ctx context.Context, limit int) (Batch, error) {
 		return Batch{}, r.stream.wrap("get records of "+r.shard+" in", err)
 	}
 	batch := out.batch()
+	batch.Took = time.Since(asked)
+	if !out.date.IsZero() {
+		batch.At = out.date.Add(-batch.Took)
+	}
 	if n := len(batch.Records); n > 0 {
 		r.position, r.fresh = batch.Records[n-1].Sequence, false
 	}
@@ -162,8 +175,11 @@ func (r *Reader) getRecords(ctx context.Context, limit int) (*reply, error) {
 	defer cancel()
 	limit = max(1, min(limit, MaxReplyRecords))
 	out := &reply{}
-	_, err := r.stream.client.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: r.iterator, Limit: aws.Int32(int32(limit))},
+	answer, err := r.stream.client.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: r.iterator, Limit: aws.Int32(int32(limit))},
 		func(o *kinesis.Options) { o.APIOptions = append(o.APIOptions, out.intercept) })
+	if err == nil {
+		out.date, _ = awsmiddleware.GetServerTime(answer.ResultMetadata)
+	}
 	return out, err
 }
 

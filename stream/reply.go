@@ -15,6 +15,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	smithytime "github.com/aws/smithy-go/time"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -22,11 +23,13 @@ import (
 // that reading and projecting an event costs: it grows a buffer for the body and a string for the text of every record
 // before it has its bytes.
 type reply struct {
-	records []Record
-	size    int    // bytes of the records as the quota counts them: with partition keys
-	next    string // iterator; empty at the end of the shard
-	behind  *int64 // MillisBehindLatest
-	parent  bool   // the answer names child shards, which it does at the end of a shard
+	records  []Record
+	size     int       // bytes of the records as the quota counts them: with partition keys
+	next     string    // iterator; empty at the end of the shard
+	behind   *int64    // MillisBehindLatest
+	parent   bool      // the answer names child shards, which it does at the end of a shard
+	children []string  // their ids
+	date     time.Time // when the service answered, by its own clock, to the second
 }
 
 // replyBody is how a reply is put under the SDK's own decoder, which then finds an object without members.
@@ -87,7 +90,17 @@ func (r *reply) decode(body *bytes.Buffer) error {
 		case `"ChildShards"`:
 			raw, err := d.ReadValue()
 			r.parent = err == nil && raw.Kind() == '[' && len(bytes.TrimSpace(raw[1:len(raw)-1])) > 0
-			return err
+			if !r.parent {
+				return err
+			}
+			var children []struct{ ShardId string }
+			if err := json.Unmarshal(raw, &children); err != nil {
+				return err
+			}
+			for _, c := range children {
+				r.children = append(r.children, c.ShardId)
+			}
+			return nil
 		case `"MillisBehindLatest"`:
 			raw, err := d.ReadValue()
 			if err != nil || raw.Kind() == 'n' {
@@ -153,7 +166,7 @@ func decodeRecord(d *jsontext.Decoder) (record Record, err error) {
 // decodeBase64 decodes a JSON string of base64.
 func decodeBase64(raw jsontext.Value) ([]byte, error) {
 	if raw.Kind() != '"' {
-		return nil, fmt.Errorf("Data is a JSON %s, not a string", raw.Kind())
+		return nil, fmt.Errorf("a record's data is a JSON %s, not a string", raw.Kind())
 	}
 	encoded := raw[1 : len(raw)-1]
 	if bytes.IndexByte(encoded, '\\') >= 0 { // the alphabet needs no escapes, but '/' may have one
@@ -226,7 +239,7 @@ func text(d *jsontext.Decoder, into *string) error {
 
 // batch is the reply as the reader hands it out.
 func (r *reply) batch() Batch {
-	b := Batch{Records: r.records, End: r.next == ""}
+	b := Batch{Records: r.records, End: r.next == "", Children: r.children}
 	if r.behind != nil {
 		b.Behind, b.Known = time.Duration(*r.behind)*time.Millisecond, true
 	}

@@ -30,7 +30,7 @@ func TestRepliesAreDecoded(t *testing.T) {
 		},
 		"the end": {
 			`{"MillisBehindLatest":0,"Records":[` + oneRecord + `],"NextShardIterator":null,"ChildShards":[{"ShardId":"shardId-1"}]}`,
-			Batch{Records: []Record{{"1", "key", []byte("abc"), arrival}}, Known: true, End: true}, 6,
+			Batch{Records: []Record{{"1", "key", []byte("abc"), arrival}}, Known: true, End: true, Children: []string{"shardId-1"}}, 6,
 		},
 		"members in any order, unknown ones, white space": {
 			` { "More" : {"a":[1,2]} , "NextShardIterator" : "n" , "Records" : [ {"EncryptionType":"KMS", "Data":"" ,"ApproximateArrivalTimestamp":1.795255200123E9,"SequenceNumber":"1"} ] } `,

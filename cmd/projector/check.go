@@ -110,7 +110,7 @@ func check(ctx context.Context, conf *config.Config, v view.View) ([]diagnosis.F
 	}
 	findings = append(findings, dynamodb...)
 	if shards != nil && leases.read {
-		findings = append(findings, foreignLeases(leases.name, leases.rows, shards)...)
+		findings = append(findings, foreignLeases(leases.name, leases.rows, shards))
 	}
 	return append(append(findings, s3...), cql...), nil
 }
@@ -202,7 +202,6 @@ func (r checkReport) print(w io.Writer, output string) error {
 	if output == "json" {
 		out := json.NewEncoder(w)
 		out.SetEscapeHTML(false)
-		out.SetIndent("", "  ")
 		return out.Encode(r)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -20,7 +20,7 @@ import (
 // foreignLeases holds the rows of the lease table against the stream's shards. All streams name their shards alike, so
 // rows of another stream often fit by name; they show by shards that this one never had, or by positions that lie
 // before a shard begins, since sequence numbers grow with time.
-func foreignLeases(table string, rows []checkpoint.Row, shards []stream.Shard) []diagnosis.Finding {
+func foreignLeases(table string, rows []checkpoint.Row, shards []stream.Shard) diagnosis.Finding {
 	f := diagnosis.Finding{System: "dynamodb", Item: "leases", Name: table, Level: diagnosis.OK}
 	starts := map[string]checkpoint.Sequence{}
 	for _, s := range shards {
@@ -56,7 +56,7 @@ func foreignLeases(table string, rows []checkpoint.Row, shards []stream.Shard) [
 	default:
 		f.Found = fmt.Sprintf("%d, all of this stream", len(rows))
 	}
-	return []diagnosis.Finding{f}
+	return f
 }
 
 // some shows a few of many names.

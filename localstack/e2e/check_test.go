@@ -122,13 +122,15 @@ func TestCheckTellsAllThatIsMissingAndSetupMakesIt(t *testing.T) {
 		"missing cassandra type "+k+".event_ref",
 		"missing cassandra table "+k+".order_by_id_g1",
 		"missing cassandra table "+k+".orders_by_customer_g1",
+		"missing cassandra table "+k+".view_state",
+		"missing cassandra table "+k+".view_progress",
 		"missing cassandra revision view order, generation 1",
 	)
 
 	// What the table says is what the JSON says.
 	table, err := s.Projector(t.Context(), "check")
-	if codeOf(err) != 7 || strings.Count(table, "\nmissing  ") != 13 || !strings.Contains(table, "→ run projector setup") ||
-		!strings.Contains(err.Error(), "not ready: 13 missing") {
+	if codeOf(err) != 7 || strings.Count(table, "\nmissing  ") != 15 || !strings.Contains(table, "→ run projector setup") ||
+		!strings.Contains(err.Error(), "not ready: 15 missing") {
 		t.Errorf("exit %v with\n%s", err, table)
 	}
 
@@ -136,7 +138,7 @@ func TestCheckTellsAllThatIsMissingAndSetupMakesIt(t *testing.T) {
 	if err != nil || !strings.Contains(printed, "CREATE KEYSPACE IF NOT EXISTS "+k) {
 		t.Errorf("%v of\n%s", err, printed)
 	}
-	if c := runCheck(t, s); c.ExitCode != 7 || len(c.troubles()) != 13 {
+	if c := runCheck(t, s); c.ExitCode != 7 || len(c.troubles()) != 15 {
 		t.Errorf("after --print there is %v", c.troubles())
 	}
 

@@ -99,6 +99,13 @@ func TestNoRoleCallsWhatItsPolicyLacks(t *testing.T) {
 	setup(t, s)
 	follow("third")
 
+	s.Set(records["shards"].endpoints...)
+	for _, args := range [][]string{{"list"}, {"pause", "--all", "--for", "1m", "--reason", "a test"}, {"resume", "--all"}} {
+		if _, err := s.Projector(ctx, append([]string{"shards"}, args...)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+
 	for _, role := range roles {
 		t.Run(role, func(t *testing.T) {
 			made := records[role].grants()

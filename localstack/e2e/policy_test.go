@@ -16,7 +16,7 @@ import (
 const policies = "../../deploy/iam"
 
 // roles have a policy each: the command of the projector that runs under it.
-var roles = []string{"check", "run", "setup"}
+var roles = []string{"check", "run", "setup", "shards"}
 
 // policy is an identity's policy, as far as those of this repository go: it allows named actions on named resources.
 type policy struct {

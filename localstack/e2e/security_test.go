@@ -159,7 +159,12 @@ func (g *guarded) leastPrivilege(t *testing.T, s *Site, afterSetup []string) {
 		}
 	}
 	g.administer(t, s, afterSetup...)
+	for role, password := range map[string]string{"penstock_setup": setupPassword, "penstock_run": runPassword} {
+		s.Set(g.settings(role, password)...)
+		wantTroubles(t, runCheck(t, s), 0)
+	}
 	s.Set(g.settings("penstock_run", wrongPassword)...)
+	wantTroubles(t, runCheck(t, s), 7, "denied cassandra cluster "+g.stack.Cassandra()[0].Addr().String())
 	_, err = s.Projector(t.Context(), "run") // ends by itself
 	if err == nil || !strings.Contains(err.Error(), "refuses user or password") {
 		t.Errorf("run with a wrong password: %v", err)

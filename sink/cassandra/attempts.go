@@ -21,18 +21,22 @@ type attempts struct {
 	open    bool
 	refused map[string]*ConnectError // by host, the latest
 	first   *ConnectError            // of all
+	read    map[string]error         // by host: a refusal read on a connection whose attempt has not been reported yet
 }
 
 func newAttempts(c Config) *attempts {
-	return &attempts{tls: c.TLS, log: c.Log, refused: map[string]*ConnectError{}}
+	return &attempts{tls: c.TLS, log: c.Log, refused: map[string]*ConnectError{}, read: map[string]error{}}
 }
 
 // ObserveConnect implements gocql.ConnectObserver.
 func (a *attempts) ObserveConnect(o gocql.ObservedConnect) {
 	host := o.Host.ConnectAddressAndPort()
 	var now *ConnectError
-	if problem, ok := explain(o.Err, a.tls); ok {
-		now = &ConnectError{Host: host, Problem: problem, Err: o.Err}
+	for _, err := range []error{o.Err, a.lastHeard(host)} {
+		if problem, ok := explain(err, a.tls); ok && o.Err != nil {
+			now = &ConnectError{Host: host, Problem: problem, Err: err}
+			break
+		}
 	}
 	before, open := a.note(host, now, o.Err == nil)
 	switch {
@@ -42,6 +46,22 @@ func (a *attempts) ObserveConnect(o gocql.ObservedConnect) {
 	case o.Err == nil && before != nil:
 		a.log.Info("cassandra host accepts connections again", zap.String("host", host))
 	}
+}
+
+// heard takes note of a refusal that was read on a connection to a host. The driver tells of the attempt afterwards,
+// and not always with that error.
+func (a *attempts) heard(host string, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.read[host] = err
+}
+
+// lastHeard returns such a refusal, nil if there was none, and forgets it.
+func (a *attempts) lastHeard(host string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	defer delete(a.read, host)
+	return a.read[host]
 }
 
 // note keeps what an attempt came to and returns what stood against the host before.

@@ -31,6 +31,9 @@ func (i *inspection) inspectKeyspace(ctx context.Context, hosts, datacenters int
 		for _, t := range i.view.Tables() {
 			i.found("table", i.keyspace+"."+t.Name+i.generation.Suffix(), diagnosis.Missing, "does not exist", runSetup)
 		}
+		for _, name := range i.ownTables() {
+			i.found("table", i.keyspace+"."+name, diagnosis.Missing, "does not exist", runSetup)
+		}
 		i.revisionMissing()
 		return false
 	}
@@ -75,11 +78,11 @@ func replicationOf(options map[string]string, datacenter string) replication {
 
 func (r replication) judge(keyspace, datacenter string, hosts int) (level diagnosis.Level, found, do string) {
 	alter := func(factor int) string {
-		options := fmt.Sprintf("'class': 'NetworkTopologyStrategy', '%s': %d", datacenter, factor)
+		options := []string{"'class': 'NetworkTopologyStrategy'", fmt.Sprintf("'%s': %d", datacenter, factor)}
 		for _, other := range slices.Sorted(maps.Keys(r.others)) {
-			options += fmt.Sprintf(", '%s': %s", other, r.others[other])
+			options = append(options, fmt.Sprintf("'%s': %s", other, r.others[other]))
 		}
-		return fmt.Sprintf("ALTER KEYSPACE %s WITH replication = {%s}, then nodetool repair --full %s", keyspace, options, keyspace)
+		return fmt.Sprintf("ALTER KEYSPACE %s WITH replication = {%s}, then nodetool repair --full %s", keyspace, strings.Join(options, ", "), keyspace)
 	}
 	found = fmt.Sprintf("%s, %s in %s", r.strategy, count(r.factor, "replica"), datacenter)
 	switch {

@@ -29,8 +29,7 @@ func (i *inspection) inspectSettings(ctx context.Context, hosts []*gocql.HostInf
 	for _, h := range hosts {
 		settings, err := i.settings(ctx, h)
 		if err != nil {
-			i.found("settings", h.ConnectAddressAndPort(), diagnosis.Warn, "could not be read: "+err.Error(),
-				"see that the host is up and that the user may read system_views")
+			i.settingsUnread(h, err)
 			continue
 		}
 		asked++
@@ -48,6 +47,15 @@ func (i *inspection) inspectSettings(ctx context.Context, hosts []*gocql.HostInf
 	for _, v := range verdicts {
 		i.found("setting", v.name, v.level, fmt.Sprintf("%s, on %s", v.found, seen[v.name+string(v.level)+v.found]), v.do)
 	}
+}
+
+// settingsUnread warns only: the daemon itself does not read them.
+func (i *inspection) settingsUnread(h *gocql.HostInfo, err error) {
+	do := "see whether the host answers"
+	if failed("", "", err).Level == diagnosis.Denied {
+		do = "GRANT SELECT ON system_views.settings TO " + i.config.Username
+	}
+	i.found("settings", h.ConnectAddressAndPort(), diagnosis.Warn, "could not be read: "+err.Error(), do)
 }
 
 // settings returns what a host is set to, by name.

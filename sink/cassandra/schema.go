@@ -26,7 +26,7 @@ const (
 )
 
 // Statements returns the DDL for a generation of a view, in the order in which it must run: keyspace, user-defined
-// types, tables, and the table of view states. Every statement is harmless where its object stands already.
+// types, tables, and the tables of view states and of progress. Every statement is harmless where its object stands already.
 func Statements(keyspace, datacenter string, replicationFactor int, v view.View, g view.Generation) []string {
 	out := []string{fmt.Sprintf(createKeyspaceCQL, keyspace, datacenter, replicationFactor)}
 	for _, t := range userTypes(v) {
@@ -35,7 +35,7 @@ func Statements(keyspace, datacenter string, replicationFactor int, v view.View,
 	for _, t := range v.Tables() {
 		out = append(out, createTable(keyspace, t, g))
 	}
-	return append(out, fmt.Sprintf(createStateCQL, keyspace))
+	return append(out, fmt.Sprintf(createStateCQL, keyspace), fmt.Sprintf(createProgressCQL, keyspace))
 }
 
 // userTypes returns the user-defined types of a view, each once and after those it contains.

@@ -12,6 +12,7 @@ import (
 	"github.com/apache/cassandra-gocql-driver/v2"
 	"github.com/apache/cassandra-gocql-driver/v2/gocqlzap"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"penstock/sink"
 )
@@ -69,12 +70,12 @@ func Connect(c Config) (*Session, error) {
 	cluster.ReconnectInterval = time.Second
 	cluster.ReconnectionPolicy = &gocql.ExponentialReconnectionPolicy{MaxRetries: 3, InitialInterval: 200 * time.Millisecond, MaxInterval: 2 * time.Second}
 	cluster.Metadata.CacheMode = gocql.KeyspaceOnly // all that token-aware routing needs
-	cluster.Logger = gocqlzap.NewZapLogger(c.Log.Named("driver").WithOptions(zap.IncreaseLevel(zap.WarnLevel)))
+	cluster.Logger = gocqlzap.NewZapLogger(c.Log.Named("driver").WithOptions(zap.WrapCore(onlyWarnings)))
 	cluster.AuthProvider = login(c)
 	attempts := newAttempts(c)
 	cluster.ConnectObserver = attempts
 	if c.TLS != nil {
-		cluster.HostDialer = newDialer(c)
+		cluster.HostDialer = newDialer(c, attempts.heard)
 	} else if c.Username != "" {
 		c.Log.Warn("the password of cassandra is sent unencrypted: cassandra.tls is disabled")
 	}
@@ -91,6 +92,15 @@ func Connect(c Config) (*Session, error) {
 	}
 	attempts.opened()
 	return &Session{keyspace: c.Keyspace, driver: driver, policy: policy}, nil
+}
+
+// onlyWarnings leaves out what the driver says below warnings, where the log has not left it out already.
+func onlyWarnings(core zapcore.Core) zapcore.Core {
+	quiet, err := zapcore.NewIncreaseLevelCore(core, zap.WarnLevel)
+	if err != nil {
+		return core
+	}
+	return quiet
 }
 
 // classifyConnect: while a session is being opened, whatever is not a refusal may be a cluster that is still starting.

@@ -33,12 +33,13 @@ type TLS struct {
 // addresses, and waits for a handshake without end (v2.1.2).
 type dialer struct {
 	tls     TLS
-	names   []string      // those in Config.Hosts that are not addresses
-	timeout time.Duration // of connection and handshake together
+	names   []string                     // those in Config.Hosts that are not addresses
+	timeout time.Duration                // of connection and handshake together
+	refused func(host string, err error) // is told of a refusal that is read on a connection
 }
 
-func newDialer(c Config) *dialer {
-	d := &dialer{tls: *c.TLS, timeout: c.Timeout}
+func newDialer(c Config, refused func(host string, err error)) *dialer {
+	d := &dialer{tls: *c.TLS, timeout: c.Timeout, refused: refused}
 	for _, host := range c.Hosts {
 		if name, _, err := net.SplitHostPort(host); err == nil {
 			host = name
@@ -82,7 +83,7 @@ func (d *dialer) otherName(err error) (string, bool) {
 }
 
 func (d *dialer) handshake(ctx context.Context, address, name string) (*secureConn, error) {
-	c := &secureConn{files: d.tls}
+	c := &secureConn{files: d.tls, refused: func(err error) { d.refused(address, err) }}
 	config, err := d.tls.config(c)
 	if err != nil {
 		return nil, err
@@ -135,21 +136,51 @@ func (e *fileError) Error() string { return e.err.Error() }
 func (e *fileError) Unwrap() error { return e.err }
 
 // secureConn is a TLS connection that remembers what was shown. In TLS 1.3 a server judges our certificate after the
-// handshake has succeeded on our side, so that its refusal comes with the first read.
+// handshake has succeeded on our side, so that its refusal comes with the first read. A server that closes the
+// connection behind it makes a write fail before anybody reads; then the refusal is looked for.
 type secureConn struct {
 	*tls.Conn
-	files TLS
-	asked bool            // the server asked for our certificate
-	shown tls.Certificate // without certificates if we have none
+	files   TLS
+	refused func(error)
+	asked   bool            // the server asked for our certificate
+	shown   tls.Certificate // without certificates if we have none
 }
 
 // Read implements net.Conn.
 func (c *secureConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err != nil {
-		err = c.explain(err)
+		err = c.heard(err)
 	}
 	return n, err
+}
+
+// lastWord bounds the wait for what a server said before it closed. It was sent before the close that was noticed.
+const lastWord = 200 * time.Millisecond
+
+// Write implements net.Conn.
+func (c *secureConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if err == nil || errors.Is(err, net.ErrClosed) || c.SetReadDeadline(time.Now().Add(lastWord)) != nil {
+		return n, err
+	}
+	var said [1]byte
+	if _, readErr := c.Conn.Read(said[:]); readErr != nil {
+		if refusal, ok := errors.AsType[*alertError](c.heard(readErr)); ok {
+			return n, refusal
+		}
+	}
+	return n, err
+}
+
+// heard explains an error of reading, and passes it on if it is a refusal: the driver may report the end of the
+// connection in its own words (v2.1.2).
+func (c *secureConn) heard(err error) error {
+	err = c.explain(err)
+	if refusal, ok := errors.AsType[*alertError](err); ok {
+		c.refused(refusal)
+	}
+	return err
 }
 
 // explain puts what we showed to a refusal.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/apache/cassandra-gocql-driver/v2"
+	"go.uber.org/zap"
 
 	"penstock/localstack/stacktest"
 )
@@ -74,13 +75,43 @@ func dial(t *testing.T, to net.Addr, c Config) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dialed, err := newDialer(c).DialHost(t.Context(), host)
+	dialed, err := newDialer(c, func(string, error) {}).DialHost(t.Context(), host)
 	if err != nil {
 		return err
 	}
 	defer dialed.Conn.Close()
 	_, err = dialed.Conn.Read(make([]byte, 1))
 	return err
+}
+
+// A server that refuses our certificate and closes makes a write fail before anybody reads, and the driver then tells
+// of the attempt in words of its own.
+func TestARefusalIsHeardWhoeverNoticesTheEndFirst(t *testing.T) {
+	ours := stacktest.NewAuthority(t, "ours")
+	file := filepath.Join(t.TempDir(), "address.pem")
+	ours.Issue(t, file, stacktest.Leaf{Name: "address", Addresses: loopback})
+	c := Config{Timeout: 10 * time.Second, TLS: &TLS{CAFile: ours.File}, Log: zap.NewNop()}
+	attempts := newAttempts(c)
+	address := tlsServer(t, file, ours).(*net.TCPAddr)
+	host, err := gocql.NewHostInfoFromAddrPort(address.IP, address.Port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialed, err := newDialer(c, attempts.heard).DialHost(t.Context(), host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dialed.Conn.Close()
+	for err == nil { // the first may still go out
+		_, err = dialed.Conn.Write([]byte("x"))
+	}
+	if _, ok := errors.AsType[*alertError](err); !ok {
+		t.Errorf("the write failed with %v", err)
+	}
+	attempts.ObserveConnect(gocql.ObservedConnect{Host: host, Err: errors.New("no response")})
+	if refused := attempts.refusal(); refused == nil || !strings.Contains(refused.Error(), "requires a client certificate") {
+		t.Errorf("heard %v", refused)
+	}
 }
 
 var loopback = []net.IP{net.IPv4(127, 0, 0, 1)}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apache/cassandra-gocql-driver/v2"
+)
+
+type bareSpec struct {
+	host        string
+	concurrency int
+	atMost      time.Duration // 0: the whole recording
+}
+
+// figures are what one run of either side came to, over the middle nine tenths of its rows.
+type figures struct {
+	Rows    float64
+	Seconds float64
+	CPU     float64 // seconds of this process
+}
+
+func (f figures) rate() float64      { return f.Rows / f.Seconds }
+func (f figures) cpuPerRow() float64 { return f.CPU / f.Rows * 1e6 }
+
+// runBare sends a recording with nothing but the driver and a fixed number of goroutines, and prints its figures.
+func runBare(ctx context.Context, file string, spec bareSpec) error {
+	requests, err := replay(file)
+	if err != nil {
+		return err
+	}
+	cluster := gocql.NewCluster(spec.host)
+	cluster.Consistency = gocql.LocalQuorum
+	cluster.Timeout = 10 * time.Second
+	cluster.DefaultTimestamp = false
+	cluster.RetryPolicy = nil
+	cluster.Metadata.CacheMode = gocql.KeyspaceOnly
+	cluster.PoolConfig.HostSelectionPolicy = gocql.TokenAwareHostPolicy(gocql.DCAwareRoundRobinPolicy("dc1"), gocql.ShuffleReplicas())
+	session, err := cluster.CreateSession()
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+
+	total := 0
+	for _, r := range requests {
+		total += len(r.statements)
+	}
+	var next, rows atomic.Int64
+	middle := newMiddle(total, os.Getpid())
+	if spec.atMost > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, spec.atMost)
+		defer cancel()
+		middle = newMiddle(0, os.Getpid())
+	}
+	failed := make(chan error, spec.concurrency)
+	var sending sync.WaitGroup
+	for range spec.concurrency {
+		sending.Go(func() {
+			for {
+				i := next.Add(1) - 1
+				if i >= int64(len(requests)) || ctx.Err() != nil {
+					return
+				}
+				if err := send(ctx, session, requests[i]); err != nil {
+					if ctx.Err() == nil {
+						failed <- err
+					}
+					return
+				}
+				middle.at(int(rows.Add(int64(len(requests[i].statements)))))
+			}
+		})
+	}
+	sending.Wait()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("send: %w", err)
+	default:
+	}
+	return json.NewEncoder(os.Stdout).Encode(middle.end(int(rows.Load())))
+}
+
+func send(ctx context.Context, session *gocql.Session, r request) error {
+	if len(r.statements) == 1 {
+		return session.Query(r.statements[0], r.values[0]...).ExecContext(ctx)
+	}
+	batch := session.Batch(gocql.UnloggedBatch).DefaultTimestamp(false)
+	for i, s := range r.statements {
+		batch.Query(s, r.values[i]...)
+	}
+	return batch.ExecContext(ctx)
+}

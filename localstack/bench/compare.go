@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"time"
+
+	"penstock/localstack/e2e"
+)
+
+// compare warms up, finds the bare loop's best concurrency, and measures both sides in alternating pairs.
+func (r *rig) compare(ctx context.Context, o options) error {
+	say("recording what the pipeline sends")
+	if err := r.record(ctx); err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	rec := r.recording
+	say("%d events, two mutations each, are %d rows in %d requests: %.1f %% merged",
+		rec.events, rec.rows, rec.requests, 100*(1-float64(rec.rows)/float64(2*rec.events)))
+	warm := time.Now()
+	for time.Since(warm) < o.warmUp {
+		if _, err := r.bare(ctx, 64, o.warmUp-time.Since(warm)); err != nil {
+			return err
+		}
+	}
+	best, err := r.bestConcurrency(ctx)
+	if err != nil {
+		return err
+	}
+	var bare, pipeline []figures
+	var drains []drain
+	for pair := range o.pairs {
+		b, err := r.bare(ctx, best, 0)
+		if err != nil {
+			return err
+		}
+		profile := ""
+		if pair == o.pairs-1 {
+			profile = o.profile
+		}
+		d, err := r.drain(ctx, pair, profile)
+		if err != nil {
+			return err
+		}
+		say("pair %d: bare %.0f rows/s at %.1f µs, pipeline %.0f rows/s at %.1f µs of CPU a row",
+			pair+1, b.rate(), b.cpuPerRow(), d.rate(), d.cpuPerRow())
+		bare, pipeline, drains = append(bare, b), append(pipeline, d.figures), append(drains, d)
+	}
+	report(rec, best, bare, pipeline, drains)
+	return nil
+}
+
+// bestConcurrency tries the bare loop for some seconds at each of several concurrencies.
+func (r *rig) bestConcurrency(ctx context.Context) (int, error) {
+	best, most := 0, 0.0
+	for _, concurrency := range []int{16, 32, 64, 128, 256} {
+		f, err := r.bare(ctx, concurrency, 4*time.Second)
+		if err != nil {
+			return 0, err
+		}
+		say("bare loop, %d in flight: %.0f rows/s", concurrency, f.rate())
+		if f.rate() > most {
+			best, most = concurrency, f.rate()
+		}
+	}
+	return best, nil
+}
+
+// bare runs the bare loop as a process of its own.
+func (r *rig) bare(ctx context.Context, concurrency int, atMost time.Duration) (figures, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return figures{}, err
+	}
+	cmd := exec.CommandContext(ctx, self, "-bare", r.recording.file, "-host", r.stack.Cassandra()[0].Addr().String(),
+		"-concurrency", strconv.Itoa(concurrency), "-at-most", atMost.String())
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := r.children.Start(cmd); err != nil {
+		return figures{}, err
+	}
+	if err := cmd.Wait(); err != nil {
+		return figures{}, fmt.Errorf("bare loop: %w", err)
+	}
+	var f figures
+	return f, json.Unmarshal(out.Bytes(), &f)
+}
+
+// drain is what a run of the pipeline came to.
+type drain struct {
+	figures
+	events  float64 // in the measured middle
+	mallocs float64 // of the whole run
+	peak    int64   // bytes
+}
+
+// drain lets the real daemon drain the whole backlog, with leases of its own.
+func (r *rig) drain(ctx context.Context, pair int, profile string) (drain, error) {
+	r.site.Set(fmt.Sprintf("PENSTOCK_APPLICATION=drain%d", pair))
+	if _, err := r.site.Projector(ctx, "setup"); err != nil {
+		return drain{}, err
+	}
+	fleet := &e2e.Fleet{Site: r.site, Shards: r.shards}
+	defer fleet.Kill()
+	d, err := fleet.Start(ctx, "pipeline")
+	if err != nil {
+		return drain{}, err
+	}
+	profiled := make(chan error, 1)
+	go func() { profiled <- profileTo(ctx, profile, d) }()
+	rowsPerEvent := float64(r.recording.rows) / float64(r.recording.events)
+	m := newMiddle(r.recording.rows, d.PID())
+	var last e2e.Scrape
+	if err := fleet.Watch(ctx, func(scrapes []e2e.Scrape) bool {
+		last = scrapes[0]
+		m.at(int(float64(last.Applied) * rowsPerEvent))
+		return last.Applied >= int64(r.recording.events)
+	}); err != nil {
+		return drain{}, err
+	}
+	f := m.end(r.recording.rows)
+	if err := <-profiled; err != nil {
+		return drain{}, err
+	}
+	peak, err := peakMemory(d.PID())
+	if err != nil {
+		return drain{}, err
+	}
+	return drain{figures: f, events: f.Rows / rowsPerEvent, mallocs: float64(last.Mallocs), peak: peak}, fleet.Stop(ctx)
+}
+
+// profileTo writes a CPU profile of some seconds of a daemon to a file, if one is named.
+func profileTo(ctx context.Context, file string, d *e2e.Daemon) error {
+	if file == "" {
+		return nil
+	}
+	admin, err := d.Await(ctx, func(e e2e.Entry) bool { return e.Message == "listening" && e.For == "telemetry.admin" })
+	if err != nil {
+		return err
+	}
+	if _, err := d.Await(ctx, func(e e2e.Entry) bool { return e.Message == "shard starts" }); err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin.Address+"/debug/pprof/profile?seconds=5", nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
+	defer response.Body.Close()
+	profile, err := io.ReadAll(response.Body)
+	if err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
+	return os.WriteFile(file, profile, 0o644)
+}
+
+func report(rec recording, concurrency int, bare, pipeline []figures, drains []drain) {
+	fmt.Printf("bench: backlog %d events\n", rec.events)
+	fmt.Printf("bench: merged %.1f %%\n", 100*(1-float64(rec.rows)/float64(2*rec.events)))
+	fmt.Printf("bench: bare_concurrency %d requests\n", concurrency)
+	show("bare_rate", "rows/s", each(bare, figures.rate))
+	show("bare_cpu", "µs/row", each(bare, figures.cpuPerRow))
+	show("pipeline_rate", "rows/s", each(pipeline, figures.rate))
+	show("pipeline_cpu", "µs/row", each(pipeline, figures.cpuPerRow))
+	show("events_rate", "events/s", each(drains, func(d drain) float64 { return d.events / d.Seconds }))
+	show("cpu_per_event", "µs", each(drains, func(d drain) float64 { return d.CPU / d.events * 1e6 }))
+	show("allocations_per_event", "objects", each(drains, func(d drain) float64 { return d.mallocs / float64(rec.events) }))
+	show("peak_memory", "MiB", each(drains, func(d drain) float64 { return float64(d.peak) / (1 << 20) }))
+	ratios := func(of func(figures) float64) []float64 {
+		out := make([]float64, len(bare))
+		for i := range bare {
+			out[i] = of(pipeline[i]) / of(bare[i])
+		}
+		return out
+	}
+	show("pipeline_vs_bare", "ratio", ratios(figures.rate))
+	show("cpu_vs_bare", "ratio", ratios(figures.cpuPerRow))
+}
+
+func each[T any](runs []T, of func(T) float64) []float64 {
+	out := make([]float64, len(runs))
+	for i, r := range runs {
+		out[i] = of(r)
+	}
+	return out
+}
+
+// show prints the median, and the spread in parentheses.
+func show(name, unit string, values []float64) {
+	slices.Sort(values)
+	n := len(values)
+	median := (values[(n-1)/2] + values[n/2]) / 2
+	fmt.Printf("bench: %s %.3g %s (%.3g to %.3g)\n", name, median, unit, values[0], values[n-1])
+}

@@ -1,0 +1,123 @@
+// Bench compares the pipeline with a bare loop over the driver, in one run on one Cassandra.
+//
+// The pipeline, the real binary, drains a backlog of generated orders. What it sends after merging is recorded once; the
+// bare loop, a process of its own, sends exactly that, prepared, through the driver's own token-aware routing, at the best
+// fixed concurrency found by trying. Rows are UPDATE statements sent. Both are measured over the middle of their run, in
+// alternating pairs, since the machine is nobody's alone.
+//
+// It prints one line "bench: NAME VALUE UNIT" a figure.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"penstock/localstack"
+	"penstock/localstack/e2e"
+	"penstock/localstack/shop"
+)
+
+type options struct {
+	orders  int
+	shards  int
+	pairs   int
+	warmUp  time.Duration
+	profile string // file for a CPU profile of the pipeline; empty for none
+	bare    string // recording to send: this process is the bare loop
+	spec    bareSpec
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.orders, "orders", 75_000, "orders in the backlog; each has about four events")
+	flag.IntVar(&o.shards, "shards", 16, "shards of the stream")
+	flag.IntVar(&o.pairs, "pairs", 5, "alternating pairs of runs")
+	flag.DurationVar(&o.warmUp, "warmup", time.Minute, "load before anything is measured")
+	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the last pipeline run, for go tool pprof, to this file")
+	flag.StringVar(&o.bare, "bare", "", "used by bench itself: send this recording and end")
+	flag.StringVar(&o.spec.host, "host", "", "with -bare: where Cassandra is")
+	flag.IntVar(&o.spec.concurrency, "concurrency", 0, "with -bare: requests in flight")
+	flag.DurationVar(&o.spec.atMost, "at-most", 0, "with -bare: end after this time")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	if o.bare != "" {
+		err = runBare(ctx, o.bare, o.spec)
+	} else {
+		err = run(ctx, o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// rig is everything that both sides run on.
+type rig struct {
+	dir       string
+	stack     *localstack.Stack
+	site      *e2e.Site
+	children  *localstack.Children
+	recording recording
+	shards    int
+}
+
+func run(ctx context.Context, o options) (err error) {
+	r := &rig{shards: o.shards}
+	if r.dir, err = os.MkdirTemp("", "penstock-bench-"); err != nil {
+		return fmt.Errorf("make a folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
+	r.children = localstack.NewChildren()
+	defer r.children.Close()
+	say("building the projector")
+	binary, err := e2e.Build(ctx, r.dir)
+	if err != nil {
+		return err
+	}
+	config := localstack.Everything()
+	config.Dir = filepath.Join(r.dir, "stack")
+	config.Stream = ""
+	config.HeapMiB = 2048
+	config.Load = true
+	if r.stack, err = localstack.Start(ctx, config); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.stack.Stop()) }()
+	r.site = e2e.NewSite(r.stack.Env(), binary, r.dir, "bench", r.children)
+	if err := r.site.CreateStream(ctx, o.shards); err != nil {
+		return err
+	}
+	if _, err := r.site.Projector(ctx, "setup"); err != nil {
+		return err
+	}
+	if err := r.preload(ctx, o); err != nil {
+		return err
+	}
+	return r.compare(ctx, o)
+}
+
+// preload fills the stream: orders interleaved as in live traffic, no duplicates, nothing damaged.
+func (r *rig) preload(ctx context.Context, o options) error {
+	generator, err := shop.New(shop.Config{Seed: 1, Orders: o.orders, Now: time.Now(), DisplacedShare: 0.05})
+	if err != nil {
+		return err
+	}
+	seeded, err := shop.Seed(ctx, r.site.Kinesis(), r.site.Name, generator.Events(), shop.Options{})
+	if err != nil {
+		return err
+	}
+	r.recording.events = seeded.Records
+	say("the stream holds %d events in %d shards", seeded.Records, o.shards)
+	return nil
+}
+
+func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "— "+format+"\n", args...) }

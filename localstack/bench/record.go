@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/apache/cassandra-gocql-driver/v2"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.uber.org/zap"
+
+	"penstock/checkpoint/leasetable"
+	"penstock/order"
+	"penstock/projector"
+	"penstock/sink/cassandra"
+	"penstock/sink/deadletter"
+	"penstock/stream"
+)
+
+// recording is what the pipeline sends for the whole backlog.
+type recording struct {
+	file     string
+	events   int
+	requests int // single statements and batches
+	rows     int // statements
+}
+
+// A recording is a sequence of requests: the number of statements in one byte, then for each its length-prefixed text,
+// the number of its values, and the values, each a kind in one byte and its bytes.
+const (
+	kindUnset byte = iota
+	kindBytes
+	kindInt64
+)
+
+// recorder sees every request as the driver is about to have sent it.
+type recorder struct {
+	mu        sync.Mutex
+	out       *bufio.Writer
+	err       error
+	recording *recording
+}
+
+// ObserveQuery implements gocql.QueryObserver.
+func (r *recorder) ObserveQuery(_ context.Context, q gocql.ObservedQuery) {
+	if q.Err == nil && len(q.Values) > 0 {
+		r.request([]string{q.Statement}, [][]any{q.Values})
+	}
+}
+
+// ObserveBatch implements gocql.BatchObserver.
+func (r *recorder) ObserveBatch(_ context.Context, b gocql.ObservedBatch) {
+	if b.Err == nil {
+		r.request(b.Statements, b.Values)
+	}
+}
+
+func (r *recorder) request(statements []string, values [][]any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := []byte{byte(len(statements))}
+	for i, s := range statements {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+		b = binary.AppendUvarint(b, uint64(len(values[i])))
+		for _, v := range values[i] {
+			switch v := v.(type) {
+			case int64:
+				b = binary.BigEndian.AppendUint64(append(b, kindInt64), uint64(v))
+			case gocql.Marshaler:
+				data, err := v.MarshalCQL(nil)
+				r.err = errors.Join(r.err, err)
+				b = binary.AppendUvarint(append(b, kindBytes), uint64(len(data)))
+				b = append(b, data...)
+			default:
+				b = append(b, kindUnset)
+			}
+		}
+	}
+	if _, err := r.out.Write(b); err != nil {
+		r.err = errors.Join(r.err, err)
+	}
+	r.recording.requests++
+	r.recording.rows += len(statements)
+}
+
+// record drains the backlog once with the pipeline in this process and keeps what it sends.
+func (r *rig) record(ctx context.Context) (err error) {
+	r.recording.file = filepath.Join(r.dir, "recording")
+	file, err := os.Create(r.recording.file)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	rec := &recorder{out: bufio.NewWriterSize(file, 1<<20), recording: &r.recording}
+
+	session, err := cassandra.Connect(cassandra.Config{
+		Hosts: []string{r.stack.Cassandra()[0].Addr().String()}, Datacenter: "dc1", Keyspace: r.site.Name,
+		Consistency: "LOCAL_QUORUM", Timeout: 10 * time.Second, Log: zap.NewNop(),
+		QueryObserver: rec, BatchObserver: rec,
+	})
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	writer, err := cassandra.NewWriter(session, cassandra.WriterConfig{View: order.View{}, Generation: 1, MaxRequestsPerHost: 64, Log: zap.NewNop()})
+	if err != nil {
+		return err
+	}
+	defer writer.Wait()
+	p, err := r.inProcess(ctx, writer)
+	if err != nil {
+		return err
+	}
+	fetch, stop := context.WithCancelCause(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(fetch, ctx) }()
+	for p.Counts().Applied < int64(r.recording.events) && len(ended) == 0 {
+		time.Sleep(100 * time.Millisecond)
+	}
+	stop(projector.ErrStopped)
+	if err := <-ended; err != nil {
+		return err
+	}
+	return errors.Join(rec.err, rec.out.Flush())
+}
+
+// inProcess returns a projector over the rig's stream with leases of its own.
+func (r *rig) inProcess(ctx context.Context, w projector.Writer) (*projector.Projector, error) {
+	conf := aws.Config{Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider("penstock", "penstock", "")}
+	kinesisConf, dynamoConf := conf.Copy(), conf.Copy()
+	kinesisConf.BaseEndpoint = aws.String(r.stack.Kinesis().URL())
+	dynamoConf.BaseEndpoint = aws.String("http://" + r.stack.DynamoDB().Addr().String())
+	s := stream.New(kinesisConf, r.site.Name, zap.NewNop())
+	description, err := s.Describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	metrics, err := projector.NewMetrics(noop.Meter{})
+	if err != nil {
+		return nil, err
+	}
+	dynamo := leasetable.NewClient(dynamoConf)
+	leases, state := dynamo.Leases("recording"), dynamo.State("recording-state")
+	for _, create := range []func(context.Context) (bool, error){leases.Create, state.Create} {
+		if _, err := create(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return projector.New(projector.Config{
+		Worker: projector.NewWorkerID("recorder"), View: order.View{}, Generation: 1, Failover: 10 * time.Second,
+		InFlight: 64 << 20, Drain: time.Minute, Log: zap.NewNop(),
+	}, projector.Dependencies{
+		Stream: s, Description: description, Leases: leases, State: state, Clock: dynamo.Clock,
+		Writer: w, Parker: nothingIsParked{}, Metrics: metrics,
+	})
+}
+
+// nothingIsParked refuses letters: the backlog has no poison.
+type nothingIsParked struct{}
+
+func (nothingIsParked) Park(_ context.Context, l deadletter.Letter) error {
+	return fmt.Errorf("a record was parked: %s", l.Failure.Message)
+}
+
+// request is a recorded request, ready to be bound.
+type request struct {
+	statements []string
+	values     [][]any
+}
+
+// replay reads a recording. Equal texts are one string.
+func replay(file string) ([]request, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	texts := map[string]string{}
+	take := func(n uint64) []byte {
+		taken := data[:n:n]
+		data = data[n:]
+		return taken
+	}
+	number := func() uint64 {
+		n, size := binary.Uvarint(data)
+		data = data[size:]
+		return n
+	}
+	var out []request
+	for len(data) > 0 {
+		r := request{}
+		for range take(1)[0] {
+			text := string(take(number()))
+			if known, ok := texts[text]; ok {
+				text = known
+			}
+			texts[text] = text
+			values := make([]any, number())
+			for i := range values {
+				switch take(1)[0] {
+				case kindUnset:
+					values[i] = gocql.UnsetValue
+				case kindBytes:
+					values[i] = raw(take(number()))
+				case kindInt64:
+					values[i] = int64(binary.BigEndian.Uint64(take(8)))
+				default:
+					return nil, fmt.Errorf("read the recording: %w", io.ErrUnexpectedEOF)
+				}
+			}
+			r.statements = append(r.statements, text)
+			r.values = append(r.values, values)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// raw binds bytes as they are.
+type raw []byte
+
+// MarshalCQL implements gocql.Marshaler.
+func (r raw) MarshalCQL(gocql.TypeInfo) ([]byte, error) { return r, nil }
