@@ -1,6 +1,9 @@
 package checkpoint
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Outcome is what became of a record. There are exactly two; a record that is given up has none, and stays in the
 // stream for the next worker.
@@ -24,10 +27,12 @@ type Tracker struct {
 	watermark Sequence
 	drained   chan struct{} // closed and nil whenever entries becomes empty; made by Drained
 	closed    bool
+	last      Progress // once closed
 }
 
 type entry struct {
 	sequence Sequence
+	arrival  int64 // microseconds since 1970
 	settled  bool
 }
 
@@ -43,9 +48,9 @@ func (l *Ledger) NewTracker(watermark Sequence) *Tracker {
 	return t
 }
 
-// Add counts a record as read and in flight. Sequence numbers increase from call to call: anything else is a broken
+// Add counts a record as read and in flight; arrival is when the stream accepted it. Sequence numbers increase from call to call: anything else is a broken
 // invariant of the reader and panics, since committing behind such a record would skip others.
-func (t *Tracker) Add(s Sequence) Ticket {
+func (t *Tracker) Add(s Sequence, arrival time.Time) Ticket {
 	t.ledger.mu.Lock()
 	defer t.ledger.mu.Unlock()
 	if t.closed {
@@ -58,7 +63,7 @@ func (t *Tracker) Add(s Sequence) Ticket {
 	if s.Compare(newest) <= 0 {
 		panic("checkpoint: record " + s + " added after " + newest)
 	}
-	t.entries = append(t.entries, entry{sequence: s})
+	t.entries = append(t.entries, entry{sequence: s, arrival: arrival.UnixMicro()})
 	t.ledger.counts.Read++
 	return t.base + Ticket(len(t.entries)-1)
 }
@@ -106,6 +111,43 @@ func (t *Tracker) Watermark() Sequence {
 	return t.watermark
 }
 
+// Progress is how far a shard is settled.
+type Progress struct {
+	Watermark Sequence
+	Settled   int64     // records up to Watermark, counted from where the tracker began
+	Unsettled int       // records without an outcome; once the tracker is closed, those that were abandoned
+	Oldest    time.Time // the least arrival of these, to the microsecond; zero if there are none
+}
+
+// Progress returns how far the shard is settled. It takes time in proportion to the records in flight: the stream does
+// not promise that the oldest arrived first.
+func (t *Tracker) Progress() Progress {
+	t.ledger.mu.Lock()
+	defer t.ledger.mu.Unlock()
+	if t.closed {
+		return t.last
+	}
+	return t.progress()
+}
+
+// progress is Progress for a tracker that is not closed. The caller holds ledger.mu.
+func (t *Tracker) progress() Progress {
+	p := Progress{Watermark: t.watermark, Settled: int64(t.base)}
+	var oldest int64
+	for i := range t.entries {
+		if e := &t.entries[i]; !e.settled {
+			if p.Unsettled == 0 || e.arrival < oldest {
+				oldest = e.arrival
+			}
+			p.Unsettled++
+		}
+	}
+	if p.Unsettled > 0 {
+		p.Oldest = time.UnixMicro(oldest)
+	}
+	return p
+}
+
 // Drained returns a channel that is closed once no record is in flight.
 func (t *Tracker) Drained() <-chan struct{} {
 	t.ledger.mu.Lock()
@@ -127,7 +169,8 @@ func (t *Tracker) Close() int {
 	if t.closed {
 		return 0
 	}
-	n := t.unsettled()
+	t.last = t.progress()
+	n := t.last.Unsettled
 	t.closed = true
 	t.ledger.counts.Abandoned += int64(n)
 	delete(t.ledger.trackers, t)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -21,6 +22,10 @@ func TestWatermarkNeverPassesAnUnsettledRecord(t *testing.T) {
 		order := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0)).Perm(n)
 		tickets := make([]Ticket, n)
 		settled := make([]bool, n)
+		arrivals := make([]time.Time, n) // in no order
+		for i := range arrivals {
+			arrivals[i] = time.UnixMilli(rapid.Int64Range(0, 20).Draw(t, "arrival"))
+		}
 		added := 0
 		check := func() {
 			want := start
@@ -30,6 +35,21 @@ func TestWatermarkNeverPassesAnUnsettledRecord(t *testing.T) {
 			if got := tracker.Watermark(); got != want {
 				t.Fatalf("watermark %s, want %s", got, want)
 			}
+			wanted := Progress{Watermark: want}
+			for i := range added {
+				if seq(i+1).Compare(want) <= 0 {
+					wanted.Settled++
+				}
+				if !settled[i] {
+					wanted.Unsettled++
+					if wanted.Oldest.IsZero() || arrivals[i].Before(wanted.Oldest) {
+						wanted.Oldest = arrivals[i]
+					}
+				}
+			}
+			if got := tracker.Progress(); got != wanted {
+				t.Fatalf("progress %+v, want %+v", got, wanted)
+			}
 			c := ledger.Snapshot()
 			if c.Read != c.Applied+c.Parked+c.InFlight+c.Abandoned {
 				t.Fatalf("not conserved: %+v", c)
@@ -37,7 +57,7 @@ func TestWatermarkNeverPassesAnUnsettledRecord(t *testing.T) {
 		}
 		for _, next := range order {
 			for added <= next || (added < n && rapid.Bool().Draw(t, "add")) {
-				tickets[added] = tracker.Add(seq(added + 1))
+				tickets[added] = tracker.Add(seq(added+1), arrivals[added])
 				added++
 				check()
 			}
@@ -48,11 +68,14 @@ func TestWatermarkNeverPassesAnUnsettledRecord(t *testing.T) {
 				break
 			}
 		}
-		before := ledger.Snapshot()
+		before, last := ledger.Snapshot(), tracker.Progress()
 		if got := tracker.Close(); int64(got) != before.InFlight {
 			t.Fatalf("abandoned %d, %d were in flight", got, before.InFlight)
 		}
 		tracker.Settle(tickets[order[n-1]], Applied) // late answers change nothing
+		if got := tracker.Progress(); got != last {
+			t.Fatalf("progress %+v after close, %+v before", got, last)
+		}
 		if c := ledger.Snapshot(); c.InFlight != 0 || c.Read != c.Applied+c.Parked+c.Abandoned {
 			t.Fatalf("not conserved after close: %+v", c)
 		}
@@ -72,7 +95,7 @@ func TestDrainedFiresWhenTheLastRecordIsSettled(t *testing.T) {
 	if !done(tracker.Drained()) {
 		t.Error("an empty tracker is not drained")
 	}
-	a, b := tracker.Add("5"), tracker.Add("6")
+	a, b := tracker.Add("5", time.Time{}), tracker.Add("6", time.Time{})
 	drained := tracker.Drained()
 	tracker.Settle(b, Applied)
 	if done(drained) {
@@ -86,13 +109,18 @@ func TestDrainedFiresWhenTheLastRecordIsSettled(t *testing.T) {
 
 func TestBrokenInvariantsPanic(t *testing.T) {
 	for name, breakIt := range map[string]func(*Tracker){
-		"record repeated":    func(tr *Tracker) { tr.Add("7"); tr.Add("7") },
-		"record backwards":   func(tr *Tracker) { tr.Add("10"); tr.Add("9") },
-		"before watermark":   func(tr *Tracker) { tr.Add("4") },
-		"settled twice":      func(tr *Tracker) { k := tr.Add("7"); tr.Add("8"); tr.Settle(k, Applied); tr.Settle(k, Applied) },
+		"record repeated":  func(tr *Tracker) { tr.Add("7", time.Time{}); tr.Add("7", time.Time{}) },
+		"record backwards": func(tr *Tracker) { tr.Add("10", time.Time{}); tr.Add("9", time.Time{}) },
+		"before watermark": func(tr *Tracker) { tr.Add("4", time.Time{}) },
+		"settled twice": func(tr *Tracker) {
+			k := tr.Add("7", time.Time{})
+			tr.Add("8", time.Time{})
+			tr.Settle(k, Applied)
+			tr.Settle(k, Applied)
+		},
 		"never issued":       func(tr *Tracker) { tr.Settle(3, Applied) },
-		"no outcome":         func(tr *Tracker) { tr.Settle(tr.Add("7"), 0) },
-		"added after closed": func(tr *Tracker) { tr.Close(); tr.Add("7") },
+		"no outcome":         func(tr *Tracker) { tr.Settle(tr.Add("7", time.Time{}), 0) },
+		"added after closed": func(tr *Tracker) { tr.Close(); tr.Add("7", time.Time{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {

@@ -39,6 +39,7 @@ func TestChangesTellsWhatIsTakenOverAndWhatWaits(t *testing.T) {
 			"drain_timeout: 1m\nkinesis: {start: \"2026-11-21T11:00:00+01:00\"}\n", nil, nil},
 		{"a default written down", "", "drain_timeout: 20s\ntelemetry: {log_level: info}\n", nil, nil},
 		{"log level", "", "telemetry: {log_level: debug}\n", []string{"telemetry.log_level=debug"}, nil},
+		{"a cap", "", "pressure: {max_records_per_second: 500}\n", []string{"pressure.max_records_per_second=500"}, nil},
 		{"back to the default", "pressure: {max_requests_per_host: 8}\n", "", []string{"pressure.max_requests_per_host=64"}, nil},
 		{"both kinds, in the table's order", "",
 			"drain_timeout: 1m\ntelemetry: {log_level: warn, listen: \":9000\"}\npressure: {max_requests_per_host: 8, in_flight: 32MiB}\n",
@@ -91,7 +92,8 @@ func TestEveryKeyCanBeCompared(t *testing.T) {
 		"cassandra.consistency": "ALL", "cassandra.replication_factor": "1", "cassandra.timeout": "4s", "cassandra.username": "me",
 		"cassandra.password": "p", "cassandra.password_file": "f", "cassandra.tls": "required", "cassandra.tls_ca_file": "f",
 		"cassandra.tls_cert_file": "f", "cassandra.tls_key_file": "f", "cassandra.tls_server_name": "name", "pressure.in_flight": "32MiB", "pressure.max_requests_per_host": "8",
-		"dead_letters.bucket": "other", "dead_letters.prefix": "other", "telemetry.listen": ":1", "telemetry.admin": ":2",
+		"pressure.max_records_per_second": "100",
+		"dead_letters.bucket":             "other", "dead_letters.prefix": "other", "telemetry.listen": ":1", "telemetry.admin": ":2",
 		"telemetry.log_level": "warn", "drain_timeout": "1m",
 	}
 	old := load(t, Sources{Env: requiredByEnvironment})

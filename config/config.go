@@ -60,10 +60,11 @@ type Cassandra struct {
 	TLS               TLS
 }
 
-// Pressure is how much may be in flight.
+// Pressure is how much may be read and be in flight.
 type Pressure struct {
-	InFlight           Size
-	MaxRequestsPerHost int
+	InFlight            Size
+	MaxRequestsPerHost  int
+	MaxRecordsPerSecond int // 0 for no cap
 }
 
 // DeadLetters is where records are kept that can never be applied.

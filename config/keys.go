@@ -34,7 +34,7 @@ var sectionDocs = map[string]string{
 	"kinesis":      "The stream that is read. Region, credentials and endpoints are the AWS SDK's matter.",
 	"leases":       "How daemons share the shards of the stream.",
 	"cassandra":    "The cluster that is written.",
-	"pressure":     "How much may be in flight.",
+	"pressure":     "How much may be read and be in flight.",
 	"dead_letters": "Where records are kept that can never be applied.",
 	"telemetry":    "What the daemon tells about itself, and where.",
 }
@@ -137,6 +137,9 @@ var keys = []Key{
 	onSignal(integer("pressure.max_requests_per_host", "64", Rule{Min: "1", Max: "4096"},
 		func(c *Config) *int { return &c.Pressure.MaxRequestsPerHost },
 		"Writes that may be under way at one Cassandra host.")),
+	onSignal(integer("pressure.max_records_per_second", "0", Rule{Min: "0", Max: "10000000"},
+		func(c *Config) *int { return &c.Pressure.MaxRecordsPerSecond },
+		"Records that this daemon reads in a second, over all its shards, on average; 0 for as many as it can.")),
 
 	required(text("dead_letters.bucket", "",
 		Rule{Pattern: `^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`, Words: "the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens"},

@@ -383,7 +383,7 @@ func TestSettingsAreInTheTablesOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := c.Settings()
-	if len(s) != 21 || s[0].Key.Name != "application" || s[0].Value != "shop" || s[0].Origin.Layer != Environment ||
+	if len(s) != 22 || s[0].Key.Name != "application" || s[0].Value != "shop" || s[0].Origin.Layer != Environment ||
 		s[len(s)-1].Value != "20s" {
 		t.Errorf("got %d: %+v", len(s), s)
 	}

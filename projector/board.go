@@ -2,11 +2,9 @@ package projector
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/zap"
 
 	"penstock/checkpoint"
@@ -33,9 +31,10 @@ type board struct {
 }
 
 const (
-	boardEvery = time.Second     // between two looks at the pauses
-	tellEvery  = 2               // looks, between two words
-	boardCall  = 2 * time.Second // the deadline of a call
+	boardEvery = time.Second                // between two looks at the pauses
+	tellEvery  = 2                          // looks, between two words
+	boardCall  = 2 * time.Second            // the deadline of a call
+	boardSlow  = 2*boardCall + 2*boardEvery // longer than it can be from one look to the next
 	// boardPatience is how long a new process waits for its first look: it cannot know what was paused before it came. Then it reads, since
 	// nothing may depend on this table.
 	boardPatience = 10 * time.Second
@@ -82,7 +81,17 @@ func (b *board) look(ctx context.Context, impatient bool) {
 	if err == nil || impatient {
 		b.known = true
 	}
-	// Also when nothing changed: a pause may have come to its end.
+	b.wakeLocked()
+}
+
+// wake makes every shard that is held look again.
+func (b *board) wake() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wakeLocked()
+}
+
+func (b *board) wakeLocked() {
 	close(b.news)
 	b.news = make(chan struct{})
 }
@@ -138,7 +147,11 @@ func (b *board) hold(shard string) (pause *Pause, again <-chan struct{}) {
 	if !b.known {
 		return nil, b.news
 	}
-	if p, paused := b.pauses.Of(shard, b.now()); paused {
+	now := b.now()
+	if p, paused := b.pauses.Of(shard, now); paused {
+		if left := p.Until.Sub(now); left < boardSlow {
+			time.AfterFunc(left, b.wake) // the next look may come late, if the table does not answer
+		}
 		return &p, b.news
 	}
 	return nil, nil
@@ -175,16 +188,4 @@ func (b *board) paused() int {
 		}
 	}
 	return n
-}
-
-func (b *board) observe(m metric.Meter) error {
-	_, err := m.Int64ObservableGauge("penstock.shards.paused", metric.WithDescription("Shards this worker holds and does not read, since an operator paused them."),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(int64(b.paused()))
-			return nil
-		}))
-	if err != nil {
-		return fmt.Errorf("register the gauge of paused shards: %w", err)
-	}
-	return nil
 }

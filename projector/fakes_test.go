@@ -35,6 +35,14 @@ type fact struct {
 	data    []byte
 	applied bool
 	parked  bool
+	arrived time.Time // or a little later
+}
+
+// arrivedBy notes when a record had arrived, if nothing better is known.
+func (f *fact) arrivedBy(t time.Time) {
+	if f.arrived.IsZero() || t.Before(f.arrived) {
+		f.arrived = t
+	}
 }
 
 // plant is a fault in a double that an invariant must find.
@@ -47,6 +55,7 @@ const (
 	settledBeforeApplied
 	writesForgotten
 	overloadIsPoison
+	nowAsProgress
 )
 
 // watched is the view of stock with faults, under the world's eyes.
@@ -61,6 +70,7 @@ func (v watched) Project(r view.Record) (view.Result, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	f := v.factLocked(at, r.Data)
+	f.arrivedBy(r.Arrival)
 	if at.sequence.Compare(v.newest[at.shard]) > 0 {
 		v.newest[at.shard] = at.sequence
 	}

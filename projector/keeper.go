@@ -60,6 +60,7 @@ type keeper struct {
 	results  chan func(now time.Time)
 	stopped  chan struct{} // closed when Run has ended
 	turned   atomic.Int64  // when the loop last came round, nanoseconds after base
+	seen     atomic.Pointer[fleetSeen]
 
 	// Owned by Run's goroutine.
 	slots     map[string]*slot

@@ -100,6 +100,7 @@ func (k *keeper) meet(now time.Time) {
 	}
 	k.beating = true
 	k.beats++
+	k.look(now)
 	k.plan(now)
 	kind, name := k.config.Role+workerKind, k.config.Worker
 	mine := map[string]string{
@@ -118,6 +119,9 @@ func (k *keeper) meet(now time.Time) {
 	k.call(now.Add(k.pace.read), func(ctx context.Context) func(time.Time) {
 		err := k.config.State.Put(ctx, kind, name, mine)
 		for _, id := range buried {
+			if err == nil { // its last word first: without the other item nobody would remember it
+				err = k.config.State.Delete(ctx, k.config.Role+wordKind, id)
+			}
 			if err == nil {
 				err = k.config.State.Delete(ctx, kind, id)
 			}

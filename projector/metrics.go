@@ -3,6 +3,8 @@ package projector
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,97 +14,140 @@ import (
 	"penstock/checkpoint"
 	"penstock/sink"
 	"penstock/stream"
+	"penstock/view"
 )
 
-// Metrics are the instruments of one projector. Names follow the KCL (aws.kinesis.client.*) and OpenTelemetry's
-// semantic conventions (db.client.*) where they have one.
+// Metrics are the instruments of one projector: see [Catalogue].
 type Metrics struct {
-	meter        metric.Meter
-	writes       metric.Float64Histogram
-	letterErrors metric.Int64Counter
-	lostLeases   metric.Int64Counter
-	takenLeases  metric.Int64Counter
-	renewals     metric.Float64Histogram
-	writeLabels  sync.Map // of write to metric.MeasurementOption
+	meter       metric.Meter
+	made        *made
+	writeLabels sync.Map // of write to []metric.RecordOption
 
-	mu     sync.Mutex
-	lag    map[string]time.Duration // of the shards this worker follows, by id, where it is known
-	shards int
+	// Made once, when the stream's name is known.
+	stream   string
+	fresh    []metric.RecordOption
+	answers  map[stream.Kind][]metric.RecordOption // of failed calls, by kind
+	answered []metric.RecordOption
+	projects []metric.RecordOption
+	checks   map[bool][]metric.AddOption // by whether it was fresh
+
+	mu       sync.Mutex
+	lag      map[string]time.Duration // of the shards this worker follows, by id, where it is known
+	shards   int
+	followed map[string]*followed
+}
+
+// followed is a shard this worker follows.
+type followed struct {
+	*progress
+	of    metric.MeasurementOption // stream and shard
+	worst metric.MeasurementOption
 }
 
 // NewMetrics creates the instruments.
 func NewMetrics(m metric.Meter) (*Metrics, error) {
-	x := &Metrics{meter: m, lag: map[string]time.Duration{}}
-	var errs []error
-	var err error
-	x.writes, err = m.Float64Histogram("db.client.operation.duration", metric.WithUnit("s"),
-		metric.WithDescription("One attempt to write to one coordinator, without the wait for its permit."),
-		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10))
-	errs = append(errs, err)
-	x.letterErrors, err = m.Int64Counter("penstock.dlq.write_failures", metric.WithDescription("Failed attempts to write a dead letter; the shard waits."))
-	errs = append(errs, err)
-	x.lostLeases, err = m.Int64Counter("aws.kinesis.client.lost_leases", metric.WithDescription("Leases lost to another worker or to time."))
-	errs = append(errs, err)
-	x.takenLeases, err = m.Int64Counter("penstock.leases.taken", metric.WithDescription("Leases this worker took, by reason: free, expired, or its own again."))
-	errs = append(errs, err)
-	x.renewals, err = m.Float64Histogram("aws.kinesis.client.renew_lease.duration", metric.WithUnit("s"),
-		metric.WithExplicitBucketBoundaries(.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10),
-		metric.WithDescription("One renewal of a lease, which commits its checkpoint."))
-	return x, errors.Join(append(errs, err)...)
+	made, err := build(m)
+	if err != nil {
+		return nil, err
+	}
+	return &Metrics{meter: m, made: made, lag: map[string]time.Duration{}, followed: map[string]*followed{}}, nil
 }
 
-// observe registers what is read off the ledger and the budget at every collection.
-func (x *Metrics) observe(streamName string, ledger *checkpoint.Ledger, b *budget) error {
-	m := x.meter
-	var errs []error
-	counter := func(name, help string) metric.Int64ObservableCounter {
-		c, err := m.Int64ObservableCounter(name, metric.WithDescription(help))
-		errs = append(errs, err)
-		return c
+// of returns attributes, in pairs of name and value, as they are given with a measurement.
+func of(pairs ...string) metric.MeasurementOption {
+	var attributes []attribute.KeyValue
+	for i := 0; i < len(pairs); i += 2 {
+		attributes = append(attributes, attribute.String(pairs[i], pairs[i+1]))
 	}
-	gauge := func(name, unit, help string) metric.Int64ObservableGauge {
-		g, err := m.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(help))
-		errs = append(errs, err)
-		return g
-	}
-	read := counter("penstock.records.read", "Records taken from the stream.")
-	applied := counter("penstock.records.applied", "Records whose every mutation Cassandra acknowledged.")
-	parked := counter("penstock.records.parked", "Records whose dead letter is durable.")
-	abandoned := counter("penstock.records.abandoned", "Records given up because the lease was lost or the process stopped; another worker reads them.")
-	inFlight := gauge("penstock.records.in_flight", "", "Records without an outcome, counted in the trackers of the shards.")
-	inUse := gauge("penstock.budget.in_use", "By", "Memory of records in flight and of replies awaited.")
-	limit := gauge("penstock.budget.limit", "By", "Bound of penstock.budget.in_use.")
-	lag := gauge("aws.kinesis.client.consumer.lag.duration", "ms", "MillisBehindLatest of the last reply, by shard.")
-	leases := gauge("aws.kinesis.client.current_leases", "", "Leases this worker holds.")
+	return metric.WithAttributeSet(attribute.NewSet(attributes...))
+}
 
-	if err := errors.Join(errs...); err != nil {
-		return err
+// observed is what is read at every collection.
+type observed struct {
+	stream    string
+	view      string
+	version   string
+	retention time.Duration // of the stream
+	ledger    *checkpoint.Ledger
+	budget    *budget
+	fleet     func() fleetSeen
+	paused    func() int // shards, by operators
+}
+
+// observe prepares the attributes and registers what is read at every collection.
+func (x *Metrics) observe(o observed) error {
+	x.stream = o.stream
+	x.fresh = []metric.RecordOption{of(streamAttribute, o.stream, viewAttribute, o.view)}
+	call := []string{systemAttribute, "aws.kinesis", operationAttribute, "GetRecords", sourceAttribute, o.stream}
+	x.answered = []metric.RecordOption{of(call...)}
+	x.answers = map[stream.Kind][]metric.RecordOption{}
+	for kind, name := range map[stream.Kind]string{stream.Transient: "transient", stream.Throttled: "throttled", stream.Rewind: "rewind"} {
+		x.answers[kind] = []metric.RecordOption{of(append(slices.Clone(call), errorAttribute, name)...)}
 	}
+	x.projects = []metric.RecordOption{of(systemAttribute, "aws.kinesis", operationAttribute, "project", sourceAttribute, o.stream)}
+	x.checks = map[bool][]metric.AddOption{true: {of(resultAttribute, "fresh")}, false: {of(resultAttribute, "stale")}}
+	versioned := of(versionAttribute, o.version)
 
 	// One callback for the five counts of the conservation law: they must be of one moment.
-	_, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		c := ledger.Snapshot()
-		o.ObserveInt64(read, c.Read)
-		o.ObserveInt64(applied, c.Applied)
-		o.ObserveInt64(parked, c.Parked)
-		o.ObserveInt64(inFlight, c.InFlight)
-		o.ObserveInt64(abandoned, c.Abandoned)
-		o.ObserveInt64(inUse, b.inUse())
-		o.ObserveInt64(limit, b.total)
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		o.ObserveInt64(leases, int64(x.shards))
-		for shard, behind := range x.lag {
-			o.ObserveInt64(lag, behind.Milliseconds(), metric.WithAttributes(
-				attribute.String("aws.kinesis.stream_name", streamName), attribute.String("aws.kinesis.shard.id", shard)))
+	_, err := x.meter.RegisterCallback(func(_ context.Context, to metric.Observer) error {
+		number := func(i instrument, n int64, options ...metric.ObserveOption) {
+			to.ObserveInt64(x.made.numbers[i], n, options...)
 		}
+		c := o.ledger.Snapshot()
+		number(recordsRead, c.Read)
+		number(recordsApplied, c.Applied)
+		number(recordsParked, c.Parked)
+		number(recordsInFlight, c.InFlight)
+		number(recordsAbandoned, c.Abandoned)
+		number(recordsUnaccounted, c.Read-c.Applied-c.Parked-c.InFlight-c.Abandoned)
+		number(budgetInUse, o.budget.inUse())
+		number(budgetLimit, o.budget.total)
+		number(buildInfo, 1, versioned)
+		seen := o.fleet()
+		number(totalLeases, int64(seen.shards))
+		number(neededLeases, int64(seen.needed))
+		number(unownedLeases, int64(seen.unowned))
+		number(pausedShards, int64(o.paused()))
+		number(workers, int64(seen.workers))
+		x.observeShards(to, o.retention, time.Now())
 		return nil
-	}, read, applied, parked, abandoned, inFlight, inUse, limit, lag, leases)
+	}, x.made.sampled()...)
 	return err
 }
 
-// fetched notes how far behind a batch was.
+// observeShards tells of each shard followed, and of the one that is furthest behind.
+func (x *Metrics) observeShards(to metric.Observer, retention time.Duration, now time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	to.ObserveInt64(x.made.numbers[currentLeases], int64(x.shards))
+	var worst *followed
+	var oldest time.Duration
+	for id, f := range x.followed {
+		if behind, known := x.lag[id]; known {
+			to.ObserveInt64(x.made.numbers[consumerLag], behind.Milliseconds(), f.of)
+		}
+		to.ObserveInt64(x.made.numbers[recordsProcessed], f.records.Load(), f.of)
+		to.ObserveInt64(x.made.numbers[recordsSize], f.bytes.Load(), f.of)
+		records, stands := f.uncommitted(now)
+		to.ObserveInt64(x.made.numbers[checkpointLag], records, f.of)
+		to.ObserveFloat64(x.made.seconds[checkpointAge], stands.Seconds(), f.of)
+		if age := f.age(now); worst == nil || age > oldest {
+			worst, oldest = f, age
+		}
+	}
+	if worst != nil {
+		to.ObserveFloat64(x.made.seconds[watermarkAge], oldest.Seconds(), worst.worst)
+		to.ObserveFloat64(x.made.seconds[retentionHeadroom], (retention - oldest).Seconds(), worst.worst)
+	}
+}
+
+// fetched notes how a call of GetRecords went, and how far behind its batch was.
 func (x *Metrics) fetched(shard string, b stream.Batch) {
+	options := x.answered
+	if failed, ok := errors.AsType[*stream.Error](b.Failed); ok {
+		options = x.answers[failed.Kind]
+	}
+	x.made.histograms[getRecordsDuration].Record(context.Background(), b.Took.Seconds(), options...)
 	if !b.Known {
 		return
 	}
@@ -111,13 +156,49 @@ func (x *Metrics) fetched(shard string, b stream.Batch) {
 	x.lag[shard] = b.Behind
 }
 
+// projected notes how long the records of a batch took to be projected.
+func (x *Metrics) projected(took time.Duration) {
+	x.made.histograms[processDuration].Record(context.Background(), took.Seconds(), x.projects...)
+}
+
+// follow begins to tell of a shard.
+func (x *Metrics) follow(shard string, p *progress) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.followed[shard] = &followed{p, of(streamAttribute, x.stream, shardAttribute, shard), of(streamAttribute, x.stream, worstAttribute, shard)}
+}
+
 // following notes how many shards this worker follows; ended, if not empty, is no longer among them.
 func (x *Metrics) following(n int, ended string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.shards = n
 	delete(x.lag, ended)
+	delete(x.followed, ended)
 }
+
+// check looks whether each shard is fresh.
+func (x *Metrics) check(now time.Time) {
+	x.mu.Lock()
+	shards := slices.Collect(maps.Values(x.followed))
+	x.mu.Unlock()
+	for _, f := range shards {
+		x.made.counters[freshnessChecks].Add(context.Background(), 1, x.checks[f.age(now) <= freshWithin]...)
+	}
+}
+
+// applied notes that what happened at the given time can be seen.
+func (x *Metrics) applied(happened time.Time) {
+	x.made.histograms[viewFreshness].Record(context.Background(), max(0, time.Since(happened).Seconds()), x.fresh...)
+}
+
+// parked notes a letter.
+func (x *Metrics) parked(code view.Code) {
+	x.made.counters[letters].Add(context.Background(), 1, of(reasonAttribute, string(code)))
+}
+
+// progressFailed notes a failed publication.
+func (x *Metrics) progressFailed() { x.made.counters[progressFailures].Add(context.Background(), 1) }
 
 // Wrote notes one attempt to write: its coordinator, how long it took, and its error.
 func (x *Metrics) Wrote(host string, took time.Duration, err error) {
@@ -129,32 +210,38 @@ func (x *Metrics) Wrote(host string, took time.Duration, err error) {
 	if !ok {
 		labels, _ = x.writeLabels.LoadOrStore(of, of.labels())
 	}
-	x.writes.Record(context.Background(), took.Seconds(), labels.(metric.MeasurementOption))
+	x.made.histograms[writeDuration].Record(context.Background(), took.Seconds(), labels.([]metric.RecordOption)...)
 }
 
 // write is what attempts are told apart by: a few values for each host, so their labels are made once.
 type write struct{ host, failed string }
 
-func (w write) labels() metric.MeasurementOption {
-	attributes := []attribute.KeyValue{attribute.String("db.system.name", "cassandra"), attribute.String("server.address", w.host)}
+func (w write) labels() []metric.RecordOption {
+	pairs := []string{databaseAttribute, "cassandra", serverAttribute, w.host}
 	if w.failed != "" {
-		attributes = append(attributes, attribute.String("error.type", w.failed))
+		pairs = append(pairs, errorAttribute, w.failed)
 	}
-	return metric.WithAttributeSet(attribute.NewSet(attributes...))
+	return []metric.RecordOption{of(pairs...)}
 }
 
 // LetterFailed notes a failed attempt to write a dead letter.
-func (x *Metrics) LetterFailed(error) { x.letterErrors.Add(context.Background(), 1) }
+func (x *Metrics) LetterFailed(error) { x.made.counters[letterFailures].Add(context.Background(), 1) }
 
 // lease notes an event in the life of a lease.
 func (x *Metrics) lease(e leaseEvent) {
 	switch e.Kind {
 	case leaseRenewed:
-		x.renewals.Record(context.Background(), e.Took.Seconds())
+		x.made.histograms[renewals].Record(context.Background(), e.Took.Seconds())
+		x.mu.Lock()
+		f := x.followed[e.Shard]
+		x.mu.Unlock()
+		if f != nil {
+			f.commit(e.Checkpoint)
+		}
 	case leaseLost:
-		x.lostLeases.Add(context.Background(), 1)
+		x.made.counters[lostLeases].Add(context.Background(), 1)
 	case leaseTaken:
-		x.takenLeases.Add(context.Background(), 1, metric.WithAttributes(attribute.String("reason", string(e.Reason))))
+		x.made.counters[takenLeases].Add(context.Background(), 1, of(reasonAttribute, string(e.Reason)))
 	case leaseMissed, leaseUnanswered, leaseWanted, leaseReleased, leaseFinished:
 	}
 }

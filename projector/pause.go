@@ -56,11 +56,11 @@ func (p Pauses) Of(shard string, now time.Time) (pause Pause, paused bool) {
 
 // Attributes of a pause's item. Its kind is the role and pauseKind, its name the shard's id or AllShards.
 const (
-	pauseKind       = "#pause"
-	byAttribute     = "by"
-	reasonAttribute = "reason"
-	sinceAttribute  = "since" // RFC 3339, as the next
-	untilAttribute  = "until"
+	pauseKind      = "#pause"
+	byAttribute    = "by"
+	whyAttribute   = "reason"
+	sinceAttribute = "since" // RFC 3339, as the next
+	untilAttribute = "until"
 )
 
 // ReadPauses returns the pauses of a role. An item whose end is no time pauses nothing.
@@ -74,7 +74,7 @@ func ReadPauses(ctx context.Context, state interface {
 	pauses := make(Pauses, len(items))
 	for name, values := range items {
 		pauses[name] = Pause{
-			By: values[byAttribute], Reason: values[reasonAttribute],
+			By: values[byAttribute], Reason: values[whyAttribute],
 			Since: parseTime(values[sinceAttribute]), Until: parseTime(values[untilAttribute]),
 		}
 	}
@@ -86,7 +86,7 @@ func WritePause(ctx context.Context, state interface {
 	Put(ctx context.Context, kind, name string, values map[string]string) error
 }, role, shard string, p Pause) error {
 	err := state.Put(ctx, role+pauseKind, shard, map[string]string{
-		byAttribute: p.By, reasonAttribute: p.Reason,
+		byAttribute: p.By, whyAttribute: p.Reason,
 		sinceAttribute: p.Since.UTC().Format(time.RFC3339), untilAttribute: p.Until.UTC().Format(time.RFC3339),
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"penstock/checkpoint"
@@ -34,6 +35,7 @@ type Config struct {
 	Start      stream.Start  // where shards without a checkpoint begin
 	Failover   time.Duration // after which the leases of a silent worker are taken
 	InFlight   int64         // memory for records in flight over all shards, bytes; at least 1 MiB
+	MaxRecords int           // records a second to read over all shards; 0 for no cap
 	Drain      time.Duration // how long records in flight are waited for when Run ends by itself
 	Log        *zap.Logger
 }
@@ -47,7 +49,9 @@ type Dependencies struct {
 	Clock       func() checkpoint.Clock // what is known of the local clock's error
 	Writer      Writer
 	Parker      Parker
+	Progress    ProgressStore // where readers learn how fresh the view is; nil: it is not published
 	Metrics     *Metrics
+	Tracer      trace.Tracer // nil: no spans
 }
 
 // Projector follows the shards of one stream. Run it once.
@@ -56,6 +60,8 @@ type Projector struct {
 	deps    Dependencies
 	ledger  *checkpoint.Ledger
 	budget  *budget
+	rate    *rateCap
+	board   *board
 	metrics *Metrics
 	keeper  *keeper
 	ticked  atomic.Pointer[time.Time] // when the supervisor last came round
@@ -63,6 +69,7 @@ type Projector struct {
 	// Owned by the supervisor.
 	listed  map[string]stream.Shard // as discovery saw them last
 	running int
+	last    Epitaph
 }
 
 // New returns a projector. It starts nothing.
@@ -78,6 +85,8 @@ func New(c Config, d Dependencies) (*Projector, error) {
 		deps:    d,
 		ledger:  checkpoint.NewLedger(),
 		budget:  newBudget(c.InFlight),
+		rate:    newRateCap(c.MaxRecords),
+		board:   newBoard(Role(c.Generation), c.Worker, d.State, d.Clock, c.Log),
 		metrics: d.Metrics,
 		listed:  map[string]stream.Shard{},
 	}
@@ -95,15 +104,42 @@ func New(c Config, d Dependencies) (*Projector, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.metrics.observe(d.Stream.Name(), p.ledger, p.budget); err != nil {
+	if err := p.metrics.observe(observed{
+		stream: d.Stream.Name(), view: c.View.Name(), version: c.Version, retention: d.Description.Retention,
+		ledger: p.ledger, budget: p.budget, fleet: p.keeper.Seen, paused: p.board.paused,
+	}); err != nil {
 		return nil, fmt.Errorf("register the projector's metrics: %w", err)
 	}
 	p.tick()
 	return p, nil
 }
 
+// SetMaxRecords changes the cap on records a second, also while Run runs; 0 for none.
+func (p *Projector) SetMaxRecords(perSecond int) { p.rate.set(perSecond) }
+
 // Counts returns the outcomes of all records so far.
 func (p *Projector) Counts() checkpoint.Counts { return p.ledger.Snapshot() }
+
+// Epitaph is what is left to say of a projector that has stopped.
+type Epitaph struct {
+	Counts   checkpoint.Counts
+	Leases   int // shards followed when it began to stop
+	Released int // leases of these that were given back; the others expire
+}
+
+func (e *Epitaph) note(loop ended) {
+	e.Leases++
+	if loop.released {
+		e.Released++
+	}
+}
+
+// Epitaph returns what is left to say once Run has returned.
+func (p *Projector) Epitaph() Epitaph {
+	e := p.last
+	e.Counts = p.ledger.Snapshot()
+	return e
+}
 
 // stalled is how long the supervisor and the keeper may be silent. Neither does anything that takes time.
 const stalled = 30 * time.Second
@@ -126,8 +162,9 @@ func (p *Projector) tick() { p.ticked.Store(new(time.Now())) }
 
 // ended is what became of a shard's loop.
 type ended struct {
-	shard string
-	err   error
+	shard    string
+	err      error
+	released bool // its lease was given back
 }
 
 // Run follows shards until fetch ends, with the cause [ErrStopped]: then it takes no more records, waits until those it has are settled, gives its
@@ -152,6 +189,7 @@ func (p *Projector) Run(fetch, work context.Context) error {
 			stop(err)
 		}
 	})
+	running.Go(func() { p.board.run(fetch) })
 
 	turn := time.NewTicker(time.Second)
 	defer turn.Stop()
@@ -165,7 +203,11 @@ func (p *Projector) Run(fetch, work context.Context) error {
 			p.start(fetch, work, &running, l, loops)
 		case e := <-loops:
 			p.end(e, stop)
-		case <-turn.C:
+			if fetch.Err() != nil {
+				p.last.note(e)
+			}
+		case now := <-turn.C:
+			p.metrics.check(now)
 		case <-stopping:
 			stopping = nil
 			if cause := context.Cause(fetch); cause != ErrStopped { // nobody else limits this drain
@@ -199,32 +241,46 @@ func (p *Projector) start(fetch, work context.Context, running *sync.WaitGroup, 
 	log := p.config.Log.With(zap.String("shard", l.Shard()))
 	listed := p.listed[l.Shard()]
 	listed.ID = l.Shard() // a newer list may have dropped it since the lease was taken
+	tracker := p.ledger.NewTracker(l.Checkpoint())
 	s := &shard{
-		id:      l.Shard(),
-		lease:   l,
-		reader:  p.deps.Stream.Reader(listed, l.Checkpoint(), p.config.Start),
-		view:    p.config.View,
-		writer:  p.deps.Writer,
-		parker:  p.deps.Parker,
-		budget:  p.budget,
-		tracker: p.ledger.NewTracker(l.Checkpoint()),
-		letter:  p.letter(l.Shard()),
-		metrics: p.metrics,
-		log:     log,
-		refused: newRefusals(),
+		id:       l.Shard(),
+		lease:    l,
+		reader:   p.deps.Stream.Reader(listed, l.Checkpoint(), p.config.Start),
+		view:     p.config.View,
+		writer:   p.deps.Writer,
+		parker:   p.deps.Parker,
+		budget:   p.budget,
+		board:    p.board,
+		rate:     p.rate,
+		tracker:  tracker,
+		progress: newProgress(tracker, time.Now()),
+		store:    p.deps.Progress,
+		letter:   p.letter(l.Shard()),
+		metrics:  p.metrics,
+		tracing:  newTracing(p.deps.Tracer, p.deps.Stream.Name(), l.Shard()),
+		log:      log,
+		refused:  newRefusals(),
 
 		costPerRecord: 8 << 10,
 	}
 	p.running++
 	p.metrics.following(p.running, "")
+	p.metrics.follow(s.id, s.progress)
+	p.board.follow(s.id)
+	p.rate.follow(s.id)
 	log.Info("shard starts", zap.String("checkpoint", string(l.Checkpoint())))
-	running.Go(func() { loops <- ended{s.id, s.run(fetch, work)} })
+	running.Go(func() {
+		err := s.run(fetch, work)
+		loops <- ended{s.id, err, s.released}
+	})
 }
 
 // end takes note that a shard's loop ended. What repeating does not help ends the projector.
 func (p *Projector) end(e ended, stop context.CancelCauseFunc) {
 	p.running--
 	p.metrics.following(p.running, e.shard)
+	p.board.leave(e.shard)
+	p.rate.leave(e.shard)
 	if failed, ok := errors.AsType[*stream.Error](e.err); ok && failed.Kind == stream.Fatal {
 		stop(e.err)
 	}
@@ -252,6 +308,7 @@ const discoverEvery = 30 * time.Second
 
 // discover lists the stream's shards, at once and then again and again, until ctx ends. The error is a fatal one.
 func (p *Projector) discover(ctx context.Context, listings chan<- []stream.Shard) error {
+	announcer := announcer{store: p.deps.Progress, failed: p.metrics.progressFailed, log: p.config.Log, told: map[string]bool{}, ended: map[string]bool{}}
 	wait := time.Duration(0)
 	for failures := 0; ; {
 		select {
@@ -278,6 +335,7 @@ func (p *Projector) discover(ctx context.Context, listings chan<- []stream.Shard
 		case <-ctx.Done():
 			return nil
 		}
+		announcer.announce(ctx, shards, p.keeper.Seen().finished)
 		wait = discoverEvery/2 + rand.N(discoverEvery)
 	}
 }

@@ -33,7 +33,7 @@ func aWorldHistory() *rapid.Generator[[]worldStep] {
 		return worldStep{
 			wait: time.Duration(rapid.IntRange(10, 6_000).Draw(t, "wait ms")) * time.Millisecond,
 			what: rapid.SampledFrom([]string{"join", "kill", "quit", "put", "slow", "fast", "s3 down", "s3 up", "tables down", "tables up",
-				"kinesis sick", "kinesis well"}).Draw(t, "what"),
+				"kinesis sick", "kinesis well", "pause", "resume"}).Draw(t, "what"),
 			who: rapid.IntRange(0, 3).Draw(t, "who"),
 		}
 	}), 1, 10)
@@ -73,6 +73,10 @@ func (w *world) live(seed uint64, history []worldStep) {
 			w.server.Intercept(w.sicken)
 		case "kinesis well":
 			w.server.Intercept(nil)
+		case "pause":
+			w.pause(AllShards, MinPause)
+		case "resume":
+			w.resume(AllShards)
 		}
 	}
 }
@@ -127,6 +131,7 @@ func TestFaultsPlantedAroundAProjectorAreFound(t *testing.T) {
 		"writes are settled before they are applied": {settledBeforeApplied, "which has no outcome"},
 		"writes are settled and forgotten":           {writesForgotten, "the rows are not the fold"},
 		"an overload is taken for poison":            {overloadIsPoison, "of kind 0, was parked"},
+		"what is read is published as settled":       {nowAsProgress, "as settled beyond record"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			broken := inBubble(t, func(t *testing.T) []string {

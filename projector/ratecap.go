@@ -1,6 +1,7 @@
 package projector
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -9,11 +10,15 @@ import (
 
 // rateCap bounds the records a second that the whole process reads, by an operator's word. How many records a reply has
 // shows only when it is there, so they are paid for afterwards: while anything is owed, no shard asks. A reply is kept
-// so small that the replies of all shards together are owed for about cappedFor; averages are exact.
+// so small that the replies of all shards that have something to read are owed for about cappedFor. So the average is
+// exact, and only shards that were quiet and find records all at once exceed it, by one reply each.
 type rateCap struct {
 	limiter *rate.Limiter
 	most    atomic.Int64 // records a second; 0 for no cap
-	shards  atomic.Int64 // that the process follows
+
+	mu    sync.Mutex
+	busy  map[string]bool // shards the process follows: whether the last reply had records, or may have had
+	among int             // how many of them are busy
 }
 
 const (
@@ -23,7 +28,7 @@ const (
 )
 
 func newRateCap(perSecond int) *rateCap {
-	c := &rateCap{limiter: rate.NewLimiter(rate.Limit(perSecond), perTurn(perSecond))}
+	c := &rateCap{limiter: rate.NewLimiter(rate.Limit(perSecond), perTurn(perSecond)), busy: map[string]bool{}}
 	c.most.Store(int64(perSecond))
 	return c
 }
@@ -39,17 +44,42 @@ func (c *rateCap) set(perSecond int) {
 
 func perTurn(perSecond int) int { return max(1, int(float64(perSecond)*cappedFor.Seconds())) }
 
-// limit returns how many of n records a reply may have, at least one.
+// follow and leave say which shards the process follows.
+func (c *rateCap) follow(shard string) { c.note(shard, true) }
+
+func (c *rateCap) leave(shard string) {
+	c.note(shard, false)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.busy, shard)
+}
+
+func (c *rateCap) note(shard string, busy bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if busy && !c.busy[shard] {
+		c.among++
+	} else if !busy && c.busy[shard] {
+		c.among--
+	}
+	c.busy[shard] = busy
+}
+
+// limit returns how many of n records the next reply may have, at least one.
 func (c *rateCap) limit(n int) int {
 	perSecond := int(c.most.Load())
 	if perSecond == 0 {
 		return n
 	}
-	return min(n, max(1, perTurn(perSecond)/max(1, int(c.shards.Load()))))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	among := max(1, c.among)
+	return min(n, (perTurn(perSecond)+among-1)/among)
 }
 
-// spend takes note of records that were read.
-func (c *rateCap) spend(n int) {
+// spend takes note of a reply of n records.
+func (c *rateCap) spend(shard string, n int) {
+	c.note(shard, n > 0)
 	if c.most.Load() == 0 {
 		return
 	}

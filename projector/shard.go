@@ -1,6 +1,7 @@
 package projector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,10 +20,11 @@ import (
 
 // This file tells the whole way of a record, from GetRecords to the checkpoint:
 //
-//	quota → room → fetch → count → project → submit → settle → watermark → commit
+//	quota → pause, cap and room → fetch → count → project → submit → settle → watermark → commit
 //
-// One goroutine, run, owns the shard. It waits for its turn to ask, reserves room for the answer, reads a batch, counts every record in the tracker, projects it,
-// and submits the mutations to the writer, which settles records in any order from its own goroutines. A record that can
+// One goroutine, run, owns the shard. It waits for its turn to ask, for operators who keep the shard paused or the
+// process to a rate, and for room for the answer. It reads a batch, counts every record in the tracker, projects it, and
+// submits the mutations to the writer, which settles records in any order from its own goroutines. A record that can
 // never be applied is parked by the shard's goroutine, and settled only when its letter is durable. The tracker knows up
 // to where every record is settled; the lease's renewals commit that watermark and nothing else.
 //
@@ -31,20 +33,27 @@ import (
 
 // shard is one shard while this worker holds its lease.
 type shard struct {
-	id      string
-	lease   *lease
-	reader  *stream.Reader
-	view    view.View
-	writer  Writer
-	parker  Parker
-	budget  *budget
-	tracker *checkpoint.Tracker
-	letter  deadletter.Letter // what all letters of this shard have in common
-	metrics *Metrics
-	log     *zap.Logger
+	id       string
+	lease    *lease
+	reader   *stream.Reader
+	view     view.View
+	writer   Writer
+	parker   Parker
+	budget   *budget
+	board    *board   // operators' pauses
+	rate     *rateCap // their cap on what the process reads
+	tracker  *checkpoint.Tracker
+	progress *progress
+	store    ProgressStore     // nil: progress is not published
+	letter   deadletter.Letter // what all letters of this shard have in common
+	metrics  *Metrics
+	tracing  *tracing // nil: no spans
+	log      *zap.Logger
 
 	// Owned by run.
-	costPerRecord int64 // moving average of what a record takes of the budget, bytes
+	costPerRecord int64  // moving average of what a record takes of the budget, bytes
+	released      bool   // the lease was given back
+	paused        *Pause // that is waited for; nil for none
 
 	refused *refusals // filled by the writer's goroutines, emptied by run
 }
@@ -65,6 +74,7 @@ type record struct {
 	ticket checkpoint.Ticket
 	cost   int64 // what it takes of the budget, bytes
 	event  view.Event
+	batch  *processing // its span; nil for none
 }
 
 // fetchReserve is the room for a reply that has not been seen yet: the largest there is.
@@ -86,7 +96,11 @@ func (s *shard) run(fetch, work context.Context) error {
 	watching.Go(func() { s.watchLease(stop, abort, ended) })
 	defer context.AfterFunc(work, func() { stop(context.Cause(work)) })()
 
-	s.lease.CommitFrom(s.tracker) // from here on each renewal of the lease commits the tracker's watermark
+	publishing, stopPublishing := context.WithCancel(work)
+	defer stopPublishing()
+	watching.Go(func() { s.publish(publishing) })
+
+	s.lease.CommitFrom(s.progress) // from here on each renewal of the lease commits the tracker's watermark
 	err := s.follow(fetch, work, abort)
 	return s.leave(work, err)
 }
@@ -139,20 +153,27 @@ func (s *shard) follow(fetch, work context.Context, abort context.CancelCauseFun
 		if err != nil {
 			return s.drain(work, err)
 		}
-		batch, err := s.reader.Next(fetch, int(room/s.costPerRecord))
+		batch, err := s.reader.Next(fetch, s.rate.limit(int(room/s.costPerRecord)))
 		if err != nil {
 			s.budget.correct(s.id, -room)
 			return s.drain(work, err)
 		}
 		s.metrics.fetched(s.id, batch)
+		s.board.fetched(s.id, batch)
+		s.rate.spend(s.id, len(batch.Records))
 		s.take(work, abort, room, batch)
 		if batch.End {
-			return s.drain(work, nil)
+			if err := s.drain(work, nil); err != nil {
+				return err
+			}
+			s.publishEnd(work, batch.Children)
+			return nil
 		}
 	}
 }
 
-// reserve waits for room for one reply, and parks refused records meanwhile: they hold the room it waits for.
+// reserve waits until the shard may ask and there is room for one reply. It parks refused records meanwhile: they hold
+// the room it waits for, and keep a paused shard's watermark from what was read.
 func (s *shard) reserve(fetch, work context.Context) (int64, error) {
 	room := min(fetchReserve, s.budget.largest())
 	for {
@@ -162,7 +183,7 @@ func (s *shard) reserve(fetch, work context.Context) (int64, error) {
 		if err := context.Cause(fetch); err != nil {
 			return 0, err
 		}
-		ok, again := s.budget.tryReserve(s.id, room)
+		ok, again := s.tryReserve(room)
 		if ok {
 			return room, nil
 		}
@@ -174,13 +195,42 @@ func (s *shard) reserve(fetch, work context.Context) (int64, error) {
 	}
 }
 
+// tryReserve takes room for one reply, unless the shard is paused, the process has read more than its rate cap allows,
+// or there is none. Then it returns a channel that is closed when it is worth trying again.
+func (s *shard) tryReserve(room int64) (ok bool, again <-chan struct{}) {
+	pause, resumed := s.board.hold(s.id)
+	s.notePause(pause)
+	if resumed != nil {
+		return false, resumed
+	}
+	if paid := s.rate.owed(); paid != nil {
+		return false, paid
+	}
+	return s.budget.tryReserve(s.id, room)
+}
+
+// notePause logs when a pause begins, changes and ends.
+func (s *shard) notePause(p *Pause) {
+	switch {
+	case p == nil && s.paused != nil:
+		s.log.Info("shard resumes")
+	case p != nil && (s.paused == nil || *s.paused != *p):
+		s.log.Info("shard is paused", zap.String("by", p.By), zap.String("reason", p.Reason), zap.Time("until", p.Until))
+	}
+	s.paused = p
+}
+
 // take counts a batch's records, projects them, and submits what they become.
 func (s *shard) take(work context.Context, abort context.CancelCauseFunc, room int64, batch stream.Batch) {
 	records := make([]*record, len(batch.Records))
 	for i, r := range batch.Records {
-		records[i] = &record{Record: r, ticket: s.tracker.Add(r.Sequence)}
+		records[i] = &record{Record: r, ticket: s.tracker.Add(r.Sequence, r.Arrival)}
 	}
+	began := time.Now()
+	received := s.tracing.received(batch, began)
+	s.progress.read(batch, began)
 	writes := make([]*sink.Write, 0, len(records))
+	var unprojected []func() // settle the others
 	var total int64
 	for _, r := range records {
 		result, err := s.project(r.Record)
@@ -188,14 +238,19 @@ func (s *shard) take(work context.Context, abort context.CancelCauseFunc, room i
 		r.cost = cost(r.Record, result.Mutations)
 		total += r.cost
 		if err != nil {
-			s.settle(abort, r, err)
+			unprojected = append(unprojected, func() { s.settle(abort, r, err) })
 			continue
 		}
 		writes = append(writes, &sink.Write{Mutations: result.Mutations, Settle: func(err error) { s.settle(abort, r, err) }})
 	}
+	s.tracing.process(received, began, records)
 	s.budget.correct(s.id, total-room)
 	if n := int64(len(records)); n > 0 {
+		s.metrics.projected(time.Since(began))
 		s.costPerRecord = (3*s.costPerRecord + total/n) / 4
+	}
+	for _, settle := range unprojected {
+		settle()
 	}
 	s.writer.Submit(work, writes)
 }
@@ -232,6 +287,8 @@ func (s *shard) settle(abort context.CancelCauseFunc, r *record, err error) {
 	if err == nil {
 		s.tracker.Settle(r.ticket, checkpoint.Applied)
 		s.budget.correct(s.id, -r.cost)
+		s.metrics.applied(cmp.Or(r.event.Time, r.Arrival))
+		r.batch.settled(nil)
 		return
 	}
 	if p, ok := view.AsPoison(err); ok {
@@ -243,7 +300,8 @@ func (s *shard) settle(abort context.CancelCauseFunc, r *record, err error) {
 		}
 	}
 	s.budget.correct(s.id, -r.cost) // no outcome: the record stays in the stream
-	abort(err)                      // changes nothing if the context's end was the error
+	r.batch.settled(err)
+	abort(err) // changes nothing if the context's end was the error
 }
 
 // parkRefused parks what was refused since the last time.
@@ -288,10 +346,14 @@ func (s *shard) park(work context.Context, r refusal) error {
 		select {
 		case <-time.After(standstill):
 		case <-work.Done():
-			return context.Cause(work)
+			err = context.Cause(work)
+			r.record.batch.settled(err)
+			return err
 		}
 	}
 	s.tracker.Settle(r.record.ticket, checkpoint.Parked)
+	s.metrics.parked(r.poison.Code)
+	r.record.batch.parked(r.poison.Code)
 	s.log.Warn("record parked", zap.String("sequence", string(r.record.Sequence)),
 		zap.String("code", string(r.poison.Code)), zap.String("letter", letter.Key()))
 	return nil
@@ -325,16 +387,21 @@ func (s *shard) leave(work context.Context, reason error) error {
 	abandoned := s.tracker.Close()
 	for _, r := range s.refused.close() {
 		s.budget.correct(s.id, -r.record.cost)
+		r.record.batch.settled(reason)
 	}
 	s.log.Info("shard ends", zap.Int("abandoned", abandoned),
 		zap.String("watermark", string(s.tracker.Watermark())), zap.NamedError("reason", reason))
 	// Without cancel: a shard that was cut short should still be handed over, not left to expire.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), leaveTimeout)
 	defer cancel()
+	var err error
 	if reason == nil {
-		return s.lease.Finish(ctx)
+		err = s.lease.Finish(ctx)
+	} else {
+		err = s.lease.Release(ctx)
 	}
-	return errors.Join(reason, s.lease.Release(ctx))
+	s.released = err == nil
+	return errors.Join(reason, err)
 }
 
 // cost estimates the memory a record takes while it is in flight, in bytes: its data, its mutations as they are kept,

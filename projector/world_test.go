@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"penstock/checkpoint"
@@ -37,6 +38,7 @@ import (
 //   - a record that can be applied has no letter, and one that cannot has exactly one;
 //   - read = applied + parked + in flight + abandoned in each process at every observation;
 //   - what is in flight stays within the budget, and at the end nothing of it is left;
+//   - what is published as settled through a time is: no record that arrived before it is without outcome;
 //   - at the end the rows are the fold of the records that can be applied.
 type world struct {
 	t       *testing.T
@@ -54,7 +56,10 @@ type world struct {
 	debt     int64         // what may be in use above that
 	latency  time.Duration // of a write or a letter, at most
 	plant    plant         // what is broken on purpose
-	meter    metric.Meter
+	// records a second of each daemon; 0 for no cap
+	maxRecords int
+	meter      metric.Meter
+	tracer     trace.Tracer
 
 	mu      sync.Mutex // never held while waiting
 	rng     *rand.Rand
@@ -67,12 +72,14 @@ type world struct {
 	coming  map[*view.Mutation]position      // of projected records, by their first mutation
 	rows    map[string][]view.Cell
 	want    map[string][]view.Cell
-	letters map[string]string // keys by id
+	letters map[string]string    // keys by id
+	claims  map[string]time.Time // published, of each shard
 	daemons []*daemon
-	slow    barrier // writes wait here
-	s3      barrier // letters wait here
-	tables  error   // what calls of the lease and state tables fail with
-	refusal error   // what writes fail with
+	slow    barrier          // writes wait here
+	s3      barrier          // letters wait here
+	tables  error            // what calls of the lease and state tables fail with
+	notes   *storetest.Fault // what calls of daemons to the state table alone meet; nil for nothing
+	refusal error            // what writes fail with
 }
 
 type position struct {
@@ -127,10 +134,10 @@ func newWorld(t *testing.T, seed uint64, shards int32) *world {
 		inFlight: 1 << 20, latency: 300 * time.Millisecond, meter: noop.NewMeterProvider().Meter(""), rng: rand.New(rand.NewPCG(seed, 2)),
 		kinds: map[string]kind{}, facts: map[position]*fact{}, order: map[string][]checkpoint.Sequence{}, checked: map[string]int{},
 		newest: map[string]checkpoint.Sequence{}, coming: map[*view.Mutation]position{},
-		rows: map[string][]view.Cell{}, want: map[string][]view.Cell{}, letters: map[string]string{},
+		rows: map[string][]view.Cell{}, want: map[string][]view.Cell{}, letters: map[string]string{}, claims: map[string]time.Time{},
 	}
 	w.store = &storetest.Memory{Script: w.script, Applied: w.committed}
-	w.items.Script = w.script
+	w.items.Script = w.scriptNotes
 	_, err := w.client.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String("stock"), ShardCount: &shards})
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +178,7 @@ func (w *world) put(seed uint64, n, percent, padding int, poisons ...kind) {
 		for i, place := range out.Records {
 			at := position{*place.ShardId, checkpoint.Sequence(*place.SequenceNumber)}
 			w.order[at.shard] = append(w.order[at.shard], at.sequence)
-			w.factLocked(at, in.Records[i].Data)
+			w.factLocked(at, in.Records[i].Data).arrivedBy(time.Now())
 			if kinds[i] != sound {
 				continue
 			}
@@ -242,6 +249,20 @@ func (w *world) script(c storetest.Call) storetest.Fault {
 	return storetest.Fault{Delay: time.Duration(w.rng.IntN(20)) * time.Millisecond, Fail: w.tables}
 }
 
+// scriptNotes decides on every call of the state table. Operators, who have no name, reach it always.
+func (w *world) scriptNotes(c storetest.Call) storetest.Fault {
+	w.mu.Lock()
+	notes := w.notes
+	w.mu.Unlock()
+	switch {
+	case c.Caller == "":
+		return storetest.Fault{}
+	case notes != nil:
+		return *notes
+	}
+	return w.script(c)
+}
+
 // committed checks a change of the lease table against what is known of the records.
 func (w *world) committed(caller string, c checkpoint.Change, before, after checkpoint.Row) {
 	w.mu.Lock()
@@ -294,9 +315,9 @@ func (w *world) join() *daemon {
 		leases = eager{leases, w}
 	}
 	d.Projector, err = New(
-		Config{Worker: d.name, Version: "test", View: watched{world: w}, Generation: 1, Failover: failover, InFlight: w.inFlight, Drain: time.Minute, Log: zap.NewNop()},
+		Config{Worker: d.name, Version: "test", View: watched{world: w}, Generation: 1, Failover: failover, InFlight: w.inFlight, MaxRecords: w.maxRecords, Drain: time.Minute, Log: zap.NewNop()},
 		Dependencies{Stream: w.stream, Description: w.found, Leases: leases, State: w.items.As(d.name),
-			Writer: memoryWriter{w, d}, Parker: memoryParker{w, d}, Metrics: metrics})
+			Writer: memoryWriter{w, d}, Parker: memoryParker{w, d}, Progress: memoryProgress{w, d}, Metrics: metrics, Tracer: w.tracer})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -435,6 +456,7 @@ func (w *world) calm() {
 	w.raise(&w.slow)
 	w.raise(&w.s3)
 	w.server.Intercept(nil)
+	w.resume(AllShards)
 }
 
 // end lets a calm world come to rest, stops all daemons, and reports every invariant that did not hold.

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"penstock/config"
+	"penstock/projector"
 	"penstock/sink/cassandra"
 )
 
@@ -19,6 +20,7 @@ type reloader struct {
 	load    func() (*config.Config, error) // reads all sources again
 	level   zap.AtomicLevel
 	writer  *cassandra.Writer
+	reader  *projector.Projector
 	log     *zap.Logger
 }
 
@@ -53,6 +55,7 @@ func (r *reloader) reload() {
 	_, restart := config.Changes(r.running, next)
 	r.level.SetLevel(level.Level())
 	r.writer.SetLimit(next.Pressure.MaxRequestsPerHost)
+	r.reader.SetMaxRecords(next.Pressure.MaxRecordsPerSecond)
 	r.applied = next
 	r.log.Info("configuration reloaded", zap.Strings("applied", names(safe)), zap.Strings("needs_restart", names(restart)))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -119,6 +120,11 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 	if err != nil {
 		return err
 	}
+	tracer, stopTracing, err := newTracer(work, log)
+	if err != nil {
+		return err
+	}
+	defer stopTracing()
 	stopPublic, err := serve("telemetry.listen", conf.Telemetry.Listen, told.public(), log)
 	if err != nil {
 		return err
@@ -147,10 +153,6 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 		return err
 	}
 	defer writer.Wait()
-	reload.writer = writer
-	var reloading sync.WaitGroup
-	defer reloading.Wait()
-	reloading.Go(func() { reload.watch(fetch) })
 
 	p, err := projector.New(projector.Config{
 		Worker:     projector.NewWorkerID(conf.Leases.Worker),
@@ -160,6 +162,7 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 		Start:      stream.Start{At: conf.Kinesis.Start.At},
 		Failover:   conf.Leases.Failover,
 		InFlight:   int64(conf.Pressure.InFlight),
+		MaxRecords: conf.Pressure.MaxRecordsPerSecond,
 		Drain:      conf.DrainTimeout,
 		Log:        log,
 	}, projector.Dependencies{
@@ -170,32 +173,49 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 		Clock:       parts.dynamo.Clock,
 		Writer:      writer,
 		Parker:      deadletter.New(deadletter.Config{Log: log.Named("deadletter"), Failed: metrics.LetterFailed}, parts.bucket),
+		Progress:    cassandra.NewProgress(parts.session, v, generation),
 		Metrics:     metrics,
+		Tracer:      tracer,
 	})
 	if err != nil {
 		return err
 	}
+	reload.writer, reload.reader = writer, p
+	var reloading sync.WaitGroup
+	defer reloading.Wait()
+	watching, unwatch := context.WithCancel(fetch) // which goes on when Run ends by itself
+	defer unwatch()
+	reloading.Go(func() { reload.watch(watching) })
 	live := p.Live
 	told.live.Store(&live)
 	told.ready.Store(true)
 	unready := context.AfterFunc(fetch, func() { told.ready.Store(false) })
 	defer unready()
 
+	began := time.Now()
 	err = p.Run(fetch, work)
-	counts := p.Counts()
-	log.Info("stopped", zap.Int64("read", counts.Read), zap.Int64("applied", counts.Applied), zap.Int64("parked", counts.Parked),
-		zap.Int64("abandoned", counts.Abandoned), zap.Error(err))
-	if cut := context.Cause(work); err == nil && cut != nil {
-		return &exitError{exitDrainPartial, fmt.Errorf("drain incomplete: %w: %d records were abandoned and will be read again", cut, counts.Abandoned)}
+	last := p.Epitaph()
+	cut := context.Cause(work)
+	why := "asked to"
+	if failed := cmp.Or(err, cut); failed != nil {
+		why = failed.Error()
+	}
+	log.Info("stopped", zap.String("why", why),
+		zap.String("leases_released", fmt.Sprintf("%d of %d", last.Released, last.Leases)),
+		zap.Int64("read", last.Counts.Read), zap.Int64("applied", last.Counts.Applied), zap.Int64("parked", last.Counts.Parked),
+		zap.Int64("abandoned", last.Counts.Abandoned), zap.Duration("ran", time.Since(began).Round(time.Millisecond)))
+	if err == nil && cut != nil {
+		return &exitError{exitDrainPartial, fmt.Errorf("drain incomplete: %w: %d records were abandoned and will be read again", cut, last.Counts.Abandoned)}
 	}
 	return err
 }
 
-// limitMemory keeps the heap within twice the records in flight and 64 MiB, unless GOMEMLIMIT says otherwise: records,
-// what is projected from them, and replies being decoded.
+// limitMemory keeps the process within twice the records in flight and 64 MiB, unless GOMEMLIMIT says otherwise: records,
+// what is projected from them, and replies being decoded. The runtime's limit is soft and does not count the program's
+// own text, which are given 32 MiB of that.
 func limitMemory(inFlight int64) {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(2*inFlight + 64<<20)
+		debug.SetMemoryLimit(2*inFlight + 32<<20)
 	}
 }
 

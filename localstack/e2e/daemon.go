@@ -34,15 +34,15 @@ type Daemon struct {
 	last Scrape // the newest that could be had
 }
 
-// Start starts a daemon and returns once it listens.
-func (s *Site) Start(ctx context.Context, name string) (*Daemon, error) {
+// Start starts a daemon, with further arguments if any, and returns once it listens.
+func (s *Site) Start(ctx context.Context, name string, args ...string) (*Daemon, error) {
 	d := &Daemon{Name: name, LogFile: filepath.Join(s.logs, s.Name+"-"+name+".log"), done: make(chan struct{})}
 	file, err := os.OpenFile(d.LogFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("start daemon %s: %w", name, err)
 	}
 	d.log = &logWriter{file: file, grown: make(chan struct{})}
-	d.cmd = exec.Command(s.binary, "run")
+	d.cmd = exec.Command(s.binary, append([]string{"run"}, args...)...)
 	d.cmd.Env = append(s.environ(), "PENSTOCK_LEASES_WORKER="+name)
 	d.cmd.Stderr = d.log
 	if err := s.children.Start(d.cmd); err != nil {

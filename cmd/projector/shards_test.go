@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"penstock/checkpoint"
+	"penstock/projector"
+	"penstock/stream"
+)
+
+// everyState is a fleet with a shard in every state there is.
+func everyState(t *testing.T) found {
+	now := time.Date(2026, 11, 21, 10, 0, 0, 250e6, time.UTC)
+	pause := func(reason string, since, length time.Duration) projector.Pause {
+		p, err := projector.NewPause("ann@bastion", reason, now.Add(since), length)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	row := func(shard, owner string, end time.Duration, at checkpoint.Sequence) checkpoint.Row {
+		r := checkpoint.Row{Shard: shard, Owner: owner, Checkpoint: at}
+		if owner != "" {
+			r.Timeout = checkpoint.Timeout(owner, now.Add(end), 4711)
+		}
+		return r
+	}
+	foreign := row("shard-07", "kcl-1", 0, "700")
+	foreign.Timeout = now.Add(20 * time.Second).Format(time.RFC3339)
+	untimed := row("shard-08", "kcl-2", 0, "800")
+	untimed.Timeout = ""
+	f := found{
+		now: now,
+		shards: []stream.Shard{
+			{ID: "shard-00"}, {ID: "shard-01"}, {ID: "shard-02"}, {ID: "shard-03"}, {ID: "shard-04"}, {ID: "shard-05"},
+			{ID: "shard-06", Parents: []string{"shard-01", "shard-05", "shard-gone"}}, {ID: "shard-07"}, {ID: "shard-08"}, {ID: "shard-09"},
+			{ID: "shard-10"}, {ID: "shard-11"}, {ID: "shard-12"},
+		},
+		rows: map[string]checkpoint.Row{},
+		pauses: projector.Pauses{
+			"shard-02": pause("hot key, ticket 4711", -10*time.Minute, time.Hour),
+			"shard-03": pause("not looked at yet", 0, time.Hour),
+			"shard-05": pause("too late", -time.Minute, time.Hour),
+			"shard-00": pause("over", -2*time.Hour, time.Hour),
+			"shard-12": pause("whoever takes it", -time.Minute, time.Hour),
+			"shard-10": pause("and then it died", -10*time.Minute, time.Hour),
+		},
+		words: map[string]projector.Word{
+			"a-1": {At: now.Add(-time.Second), Shards: map[string]projector.ShardWord{
+				"shard-00": {Lag: 1500 * time.Millisecond, Read: now.Add(-1200 * time.Millisecond)},
+				"shard-02": {Read: now.Add(-10 * time.Minute), Paused: true},
+				"shard-03": {Read: now.Add(-1100 * time.Millisecond)},
+				"shard-11": {},
+			}},
+			"b-2": {At: now.Add(-5 * time.Minute), Shards: map[string]projector.ShardWord{
+				"shard-10": {Lag: time.Hour, Read: now.Add(-5 * time.Minute), Paused: true},
+			}},
+		},
+	}
+	for _, r := range []checkpoint.Row{
+		row("shard-00", "a-1", 8*time.Second, "100"),
+		row("shard-01", "a-1", 8*time.Second, "110"),
+		row("shard-02", "a-1", 8*time.Second, "200"),
+		row("shard-03", "a-1", 8*time.Second, "300"),
+		row("shard-04", "", 0, "400"),
+		row("shard-05", "", 0, checkpoint.ShardEnd),
+		foreign,
+		untimed,
+		row("shard-09", "", 0, "nine hundred"),
+		row("shard-10", "b-2", -5*time.Minute, "1000"),
+		row("shard-11", "a-1", 9*time.Second, ""),
+		row("shard-dropped", "", 0, "42"),
+		row("shard-expired", "", 0, checkpoint.ShardEnd),
+	} {
+		f.rows[r.Shard] = r
+	}
+	return f
+}
+
+func TestListTellsOfEveryShardAndRow(t *testing.T) {
+	f := everyState(t)
+	report := shardsReport{Version: shardsReportVersion, Application: "shop", Stream: "orders", Generation: 1,
+		At: f.now.UTC().Truncate(time.Millisecond), Shards: f.report()}
+	text := report.text()
+	var line bytes.Buffer
+	if err := json.NewEncoder(&line).Encode(report); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, filepath.Join("testdata", "shards", "list.txt"), text+"\n")
+	golden(t, filepath.Join("testdata", "shards", "list.json"), indented(t, line.String()))
+	seen := map[shardState]bool{}
+	for _, s := range report.Shards {
+		seen[s.State] = true
+	}
+	for _, state := range []shardState{shardReading, shardPaused, shardFree, shardSilent, shardWaiting, shardFinished, shardForeign, shardUnreadable, shardUnlisted} {
+		if !seen[state] {
+			t.Errorf("no shard is %s", state)
+		}
+		if !strings.Contains(shardsListCommand().Long, "\n  "+string(state)+" ") {
+			t.Errorf("the help does not explain %s", state)
+		}
+	}
+}
+
+func TestShardsCommandsRefuseWhatMakesNoSense(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "penstock.yaml") // must not be read: it is not there
+	for _, args := range [][]string{
+		{"shards"},
+		{"shards", "halt"},
+		{"shards", "list", "shard-00"},
+		{"shards", "pause", "--for", "1h", "--reason", "why"},
+		{"shards", "pause", "shard-00", "--all", "--for", "1h", "--reason", "why"},
+		{"shards", "pause", "--all", "--reason", "why"},
+		{"shards", "pause", "--all", "--for", "1h"},
+		{"shards", "pause", "--all", "--for", "59s", "--reason", "why"},
+		{"shards", "pause", "--all", "--for", "169h", "--reason", "why"},
+		{"shards", "pause", "--all", "--for", "soon", "--reason", "why"},
+		{"shards", "resume"},
+		{"shards", "resume", "--all", "shard-00"},
+	} {
+		if len(args) > 2 {
+			args = append(args, "--config", file)
+		}
+		if code := execute(t.Context(), args); code != exitUsage {
+			t.Errorf("%q: exit code %d, want %d", args, code, exitUsage)
+		}
+	}
+}
+
+func TestAPauseNamesWhoAsks(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Skip(err)
+	}
+	if who := userAtHost(); !strings.HasSuffix(who, "@"+host) || strings.HasPrefix(who, "@") {
+		t.Errorf("got %q", who)
+	}
+}

@@ -1,0 +1,264 @@
+package projector
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.opentelemetry.io/otel/metric"
+)
+
+// Kind is how the values of an instrument are to be read.
+type Kind string
+
+// The kinds of instruments.
+const (
+	Counter   Kind = "counter"
+	Gauge     Kind = "gauge"
+	Histogram Kind = "histogram"
+)
+
+// Instrument is an entry of the catalogue of metrics. Dashboards and alerts are built on its name, type, unit and
+// attributes: to change one of them is to break those.
+type Instrument struct {
+	Name       string   // OpenTelemetry's; Prometheus has underscores for dots, and suffixes for unit and type
+	Kind       Kind     //
+	Unit       string   // UCUM: "s", "By"; empty for plain numbers
+	Attributes []string // never ids of orders or customers; shards are few enough
+	Meaning    string
+	Question   string // of an operator, that it answers
+
+	sampled bool      // read at every collection, not told when something happens
+	bounds  []float64 // of a histogram's buckets
+}
+
+// instrument is an entry's place in the catalogue.
+type instrument int
+
+const (
+	recordsRead instrument = iota
+	recordsApplied
+	recordsParked
+	recordsAbandoned
+	recordsInFlight
+	recordsUnaccounted
+
+	viewFreshness
+	watermarkAge
+	freshnessChecks
+	retentionHeadroom
+	progressFailures
+
+	consumerLag
+	recordsProcessed
+	recordsSize
+	getRecordsDuration
+	processDuration
+
+	writeDuration
+	letters
+	letterFailures
+
+	checkpointLag
+	checkpointAge
+	currentLeases
+	totalLeases
+	neededLeases
+	unownedLeases
+	pausedShards
+	workers
+	lostLeases
+	takenLeases
+	renewals
+
+	budgetInUse
+	budgetLimit
+	buildInfo
+
+	instruments // how many there are
+)
+
+// Names of attributes, as OpenTelemetry's conventions and the KCL have them where they do.
+const (
+	streamAttribute    = "aws.kinesis.stream_name"
+	shardAttribute     = "aws.kinesis.shard.id"
+	worstAttribute     = "worst_shard"
+	viewAttribute      = "view"
+	resultAttribute    = "result"
+	reasonAttribute    = "reason"
+	errorAttribute     = "error.type"
+	systemAttribute    = "messaging.system"
+	operationAttribute = "messaging.operation.name"
+	sourceAttribute    = "messaging.destination.name"
+	databaseAttribute  = "db.system.name"
+	serverAttribute    = "server.address"
+	versionAttribute   = "version"
+)
+
+var (
+	callBounds  = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+	freshBounds = []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400}
+)
+
+// catalogue declares every instrument, in the order in which docs/metrics.md tells of them. The KCL's names
+// (aws.kinesis.client.*) are those of its OpenTelemetry export, so that its dashboards go on working.
+var catalogue = [instruments]Instrument{
+	recordsRead: {Name: "penstock.records.read", Kind: Counter, sampled: true,
+		Meaning:  "Records taken from the stream.",
+		Question: "How fast do we read? It is one of the five counts of one moment: read = applied + parked + in flight + abandoned."},
+	recordsApplied: {Name: "penstock.records.applied", Kind: Counter, sampled: true,
+		Meaning:  "Records whose every mutation Cassandra acknowledged.",
+		Question: "How fast does the view take in events?"},
+	recordsParked: {Name: "penstock.records.parked", Kind: Counter, sampled: true,
+		Meaning:  "Records whose dead letter is durable.",
+		Question: "Are events being left out of the view? Each has a letter that says why."},
+	recordsAbandoned: {Name: "penstock.records.abandoned", Kind: Counter, sampled: true,
+		Meaning:  "Records given up because the lease was lost or the process stopped; another worker reads them.",
+		Question: "How much work is done twice?"},
+	recordsInFlight: {Name: "penstock.records.in_flight", Kind: Gauge, sampled: true,
+		Meaning:  "Records without an outcome, counted in the trackers of the shards.",
+		Question: "Is work piling up in the process?"},
+	recordsUnaccounted: {Name: "penstock.records.unaccounted", Kind: Gauge, sampled: true,
+		Meaning:  "Read, less applied, parked, in flight and abandoned, all of one moment.",
+		Question: "Was a record lost count of? Anything but 0 is a fault of Penstock: stop, and keep the logs."},
+
+	viewFreshness: {Name: "penstock.view.freshness", Kind: Histogram, Unit: "s", bounds: freshBounds, Attributes: []string{streamAttribute, viewAttribute},
+		Meaning:  "From an event's own time, or its arrival in the stream where it has none, until Cassandra acknowledged all it writes; once a record applied.",
+		Question: "How old is a change when customers can see it?"},
+	watermarkAge: {Name: "penstock.view.watermark.age", Kind: Gauge, Unit: "s", Attributes: []string{streamAttribute, worstAttribute}, sampled: true,
+		Meaning:  "Age of the oldest event without outcome, read or not, of the shard where that is oldest among those this worker follows; 0 when caught up.",
+		Question: "How far behind is the view, and which shard holds it back? It rises while a shard stands still."},
+	freshnessChecks: {Name: "penstock.freshness.checks", Kind: Counter, Attributes: []string{resultAttribute},
+		Meaning:  "One look a second at each shard followed: fresh when the age of its oldest event without outcome is at most 10 s, otherwise stale.",
+		Question: "What share of the time is the view fresh, also when there is little traffic?"},
+	retentionHeadroom: {Name: "penstock.retention.headroom", Kind: Gauge, Unit: "s", Attributes: []string{streamAttribute, worstAttribute}, sampled: true,
+		Meaning:  "The stream's retention, as it was at start, less the age of the oldest event without outcome, of the shard where that is least.",
+		Question: "How long until events are lost unread? Raise the retention before it nears 0."},
+	progressFailures: {Name: "penstock.view.progress.failures", Kind: Counter,
+		Meaning:  "Failed attempts to publish in view_progress how far a shard is settled.",
+		Question: "Is what readers are told of the view's freshness older than it needs to be?"},
+
+	consumerLag: {Name: "aws.kinesis.client.consumer.lag.duration", Kind: Gauge, Unit: "ms", Attributes: []string{streamAttribute, shardAttribute}, sampled: true,
+		Meaning:  "MillisBehindLatest of the last answer, by shard.",
+		Question: "Is what we read old?"},
+	recordsProcessed: {Name: "aws.kinesis.client.records_processed", Kind: Counter, Attributes: []string{streamAttribute, shardAttribute}, sampled: true,
+		Meaning:  "Records read of a shard since this worker follows it.",
+		Question: "Which shard is hot?"},
+	recordsSize: {Name: "aws.kinesis.client.records.size", Kind: Counter, Unit: "By", Attributes: []string{streamAttribute, shardAttribute}, sampled: true,
+		Meaning:  "Data and partition keys read of a shard since this worker follows it.",
+		Question: "How near is a shard to its 2 MB/s?"},
+	getRecordsDuration: {Name: "messaging.client.operation.duration", Kind: Histogram, Unit: "s", bounds: callBounds,
+		Attributes: []string{systemAttribute, operationAttribute, sourceAttribute, errorAttribute},
+		Meaning:    "One call of GetRecords. error.type is throttled, transient or rewind, and absent when the service answered.",
+		Question:   "Is Kinesis slow, or throttled by other consumers of the stream?"},
+	processDuration: {Name: "messaging.process.duration", Kind: Histogram, Unit: "s", bounds: append([]float64{.0001, .0005}, callBounds...),
+		Attributes: []string{systemAttribute, operationAttribute, sourceAttribute},
+		Meaning:    "Projecting the records of one batch.",
+		Question:   "Is the view's own function what takes the time?"},
+
+	writeDuration: {Name: "db.client.operation.duration", Kind: Histogram, Unit: "s", bounds: callBounds,
+		Attributes: []string{databaseAttribute, serverAttribute, errorAttribute},
+		Meaning:    "One attempt to write to one coordinator, without the wait for its permit. error.type is the disposition: transient, overload, poison, unknown, fatal.",
+		Question:   "Which host is slow, and which refuses?"},
+	letters: {Name: "penstock.dlq.written", Kind: Counter, Attributes: []string{reasonAttribute},
+		Meaning:  "Dead letters that are durable, by the code of the reason.",
+		Question: "What is wrong with the events that are parked?"},
+	letterFailures: {Name: "penstock.dlq.write_failures", Kind: Counter,
+		Meaning:  "Failed attempts to write a dead letter; the shard waits.",
+		Question: "Does a shard stand still because S3 does not take its letter?"},
+
+	checkpointLag: {Name: "penstock.checkpoint.lag.records", Kind: Gauge, Attributes: []string{streamAttribute, shardAttribute}, sampled: true,
+		Meaning:  "Settled records that the committed checkpoint has not passed yet, by shard.",
+		Question: "How much would be read again after a crash, besides what is in flight?"},
+	checkpointAge: {Name: "penstock.checkpoint.age", Kind: Gauge, Unit: "s", Attributes: []string{streamAttribute, shardAttribute}, sampled: true,
+		Meaning:  "Since the watermark was taken that is committed, while there is more to commit; otherwise 0. By shard.",
+		Question: "Do checkpoints still get through to DynamoDB?"},
+	currentLeases: {Name: "aws.kinesis.client.current_leases", Kind: Gauge, sampled: true,
+		Meaning:  "Leases this worker holds and follows.",
+		Question: "Is the work spread evenly?"},
+	totalLeases: {Name: "aws.kinesis.client.total_leases", Kind: Gauge, sampled: true,
+		Meaning:  "Shards that can be worked on, as this worker sees them: listed, not finished, their parents finished.",
+		Question: "How many shards does the fleet share?"},
+	neededLeases: {Name: "aws.kinesis.client.needed_leases", Kind: Gauge, sampled: true,
+		Meaning:  "Leases this worker lacks to an even share.",
+		Question: "Does a new worker get its share?"},
+	unownedLeases: {Name: "penstock.leases.unowned", Kind: Gauge, sampled: true,
+		Meaning:  "Of the shards that can be worked on, those that nobody holds or whose owner is silent.",
+		Question: "Are there shards that nobody reads?"},
+	pausedShards: {Name: "penstock.shards.paused", Kind: Gauge, sampled: true,
+		Meaning:  "Shards this worker follows and does not read, since an operator paused them.",
+		Question: "Does a shard stand still because somebody wants it to? projector shards list says who, why and until when."},
+	workers: {Name: "aws.kinesis.client.workers", Kind: Gauge, sampled: true,
+		Meaning:  "Workers that take part, as this worker sees them, itself included.",
+		Question: "Do all workers see each other?"},
+	lostLeases: {Name: "aws.kinesis.client.lost_leases", Kind: Counter,
+		Meaning:  "Leases lost to another worker or to time.",
+		Question: "Do leases wander? Clocks, starved processors and a throttled table are the usual causes."},
+	takenLeases: {Name: "penstock.leases.taken", Kind: Counter, Attributes: []string{reasonAttribute},
+		Meaning:  "Leases this worker took, by reason: free, expired, or its own again.",
+		Question: "Was a worker taken over from?"},
+	renewals: {Name: "aws.kinesis.client.renew_lease.duration", Kind: Histogram, Unit: "s", bounds: callBounds,
+		Meaning:  "One renewal of a lease, which commits its checkpoint.",
+		Question: "Is the lease table slow?"},
+
+	budgetInUse: {Name: "penstock.budget.in_use", Kind: Gauge, Unit: "By", sampled: true,
+		Meaning:  "Memory of records in flight and of replies awaited.",
+		Question: "Is reading held back because writing does not keep up? Then it is near its limit."},
+	budgetLimit: {Name: "penstock.budget.limit", Kind: Gauge, Unit: "By", sampled: true,
+		Meaning:  "Bound of penstock.budget.in_use.",
+		Question: "How much may be in flight?"},
+	buildInfo: {Name: "penstock.build_info", Kind: Gauge, Attributes: []string{versionAttribute}, sampled: true,
+		Meaning:  "1, with the version of the program.",
+		Question: "Do all workers run one version?"},
+}
+
+// Catalogue returns every instrument of a projector, in the order in which they are best read.
+func Catalogue() []Instrument { return slices.Clone(catalogue[:]) }
+
+// made are the instruments of the catalogue, each where its kind has it.
+type made struct {
+	counters   [instruments]metric.Int64Counter
+	histograms [instruments]metric.Float64Histogram
+	numbers    [instruments]metric.Int64Observable   // sampled
+	seconds    [instruments]metric.Float64Observable // sampled, in seconds
+}
+
+// build makes every instrument of the catalogue.
+func build(m metric.Meter) (*made, error) {
+	var out made
+	var errs []error
+	for i, entry := range catalogue {
+		var err error
+		help, unit := metric.WithDescription(entry.Meaning), metric.WithUnit(entry.Unit)
+		switch {
+		case entry.Kind == Histogram:
+			out.histograms[i], err = m.Float64Histogram(entry.Name, help, unit, metric.WithExplicitBucketBoundaries(entry.bounds...))
+		case entry.Kind == Counter && entry.sampled:
+			out.numbers[i], err = m.Int64ObservableCounter(entry.Name, help, unit)
+		case entry.Kind == Counter:
+			out.counters[i], err = m.Int64Counter(entry.Name, help, unit)
+		case entry.Unit == "s":
+			out.seconds[i], err = m.Float64ObservableGauge(entry.Name, help, unit)
+		default:
+			out.numbers[i], err = m.Int64ObservableGauge(entry.Name, help, unit)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("instrument %s: %w", entry.Name, err))
+		}
+	}
+	return &out, errors.Join(errs...)
+}
+
+// sampled returns what a callback must name to be allowed to observe it.
+func (x *made) sampled() []metric.Observable {
+	var out []metric.Observable
+	for i := range catalogue {
+		if x.numbers[i] != nil {
+			out = append(out, x.numbers[i])
+		}
+		if x.seconds[i] != nil {
+			out = append(out, x.seconds[i])
+		}
+	}
+	return out
+}

@@ -1,0 +1,38 @@
+package projector
+
+import "time"
+
+// fleetSeen is what the keeper saw of the fleet when it last told the others of itself.
+type fleetSeen struct {
+	shards   int             // that can be worked on
+	unowned  int             // of these, those that nobody holds who gives signs of life
+	needed   int             // leases that this worker lacks to an even share
+	workers  int             // that take part, this one included
+	finished map[string]bool // listed shards that were read to their end
+}
+
+// look takes note of the fleet for those who ask from other goroutines.
+func (k *keeper) look(now time.Time) {
+	f := k.fleet(now)
+	seen := fleetSeen{
+		shards: f.shards, unowned: f.shards, workers: len(f.live),
+		needed: max(0, f.share()-f.load[k.config.Worker]), finished: map[string]bool{},
+	}
+	for _, n := range f.load {
+		seen.unowned -= n
+	}
+	for id, s := range k.slots {
+		if row, ok := s.sighting.Row(); s.listed && ok && row.Finished() {
+			seen.finished[id] = true
+		}
+	}
+	k.seen.Store(&seen)
+}
+
+// Seen returns what the keeper last saw of the fleet. It is safe for concurrent use.
+func (k *keeper) Seen() fleetSeen {
+	if seen := k.seen.Load(); seen != nil {
+		return *seen
+	}
+	return fleetSeen{}
+}
