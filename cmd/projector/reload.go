@@ -53,11 +53,11 @@ func (r *reloader) reload() {
 	}
 	safe, _ := config.Changes(r.applied, next)
 	_, restart := config.Changes(r.running, next)
-	r.level.SetLevel(level.Level())
+	r.log.Info("configuration reloaded", zap.Strings("applied", names(safe)), zap.Strings("needs_restart", names(restart)))
+	r.level.SetLevel(level.Level()) // only now: the line above should be seen
 	r.writer.SetLimit(next.Pressure.MaxRequestsPerHost)
 	r.reader.SetMaxRecords(next.Pressure.MaxRecordsPerSecond)
 	r.applied = next
-	r.log.Info("configuration reloaded", zap.Strings("applied", names(safe)), zap.Strings("needs_restart", names(restart)))
 }
 
 func names(settings []config.Setting) []string {
