@@ -21,7 +21,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## start a stack, feed it 5,000 orders, kill a daemon half-way, compare every row; about 3 minutes
+demo: ## start a stack, feed it 5,000 orders, kill a daemon half-way, compare every row; about a minute
 	$(GO) run ./localstack/demo
 
 .PHONY: dev

@@ -173,7 +173,11 @@ func (s *Store) page(ctx context.Context, pages *s3.ListObjectsV2Paginator) (*s3
 func (s *Store) CheckBucket(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	if _, err := s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.bucket}); err != nil {
+	_, err := s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.bucket})
+	if _, absent := errors.AsType[*types.NotFound](err); absent {
+		return s.failed("check", "", fmt.Errorf("the bucket does not exist: create it, Penstock creates no buckets: %w", err))
+	}
+	if err != nil {
 		return s.failed("check", "", err)
 	}
 	return nil

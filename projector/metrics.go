@@ -62,6 +62,16 @@ func of(pairs ...string) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(attributes...))
 }
 
+// begin makes counters of failures start at 0: of one that only appears with the first failure, the increase is missed.
+func (x *Metrics) begin() {
+	for _, i := range []instrument{letterFailures, lostLeases, progressFailures} {
+		x.made.counters[i].Add(context.Background(), 0)
+	}
+	for _, result := range x.checks {
+		x.made.counters[freshnessChecks].Add(context.Background(), 0, result...)
+	}
+}
+
 // observed is what is read at every collection.
 type observed struct {
 	stream    string
@@ -87,6 +97,7 @@ func (x *Metrics) observe(o observed) error {
 	x.projects = []metric.RecordOption{of(systemAttribute, "aws.kinesis", operationAttribute, "project", sourceAttribute, o.stream)}
 	x.checks = map[bool][]metric.AddOption{true: {of(resultAttribute, "fresh")}, false: {of(resultAttribute, "stale")}}
 	versioned := of(versionAttribute, o.version)
+	x.begin()
 
 	// One callback for the five counts of the conservation law: they must be of one moment.
 	_, err := x.meter.RegisterCallback(func(_ context.Context, to metric.Observer) error {

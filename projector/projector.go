@@ -34,6 +34,7 @@ type Config struct {
 	Generation view.Generation
 	Start      stream.Start  // where shards without a checkpoint begin
 	Failover   time.Duration // after which the leases of a silent worker are taken
+	Letters    string        // what the keys of dead letters begin with, for the log
 	InFlight   int64         // memory for records in flight over all shards, bytes; at least 1 MiB
 	MaxRecords int           // records a second to read over all shards; 0 for no cap
 	Drain      time.Duration // how long records in flight are waited for when Run ends by itself
@@ -256,6 +257,7 @@ func (p *Projector) start(fetch, work context.Context, running *sync.WaitGroup, 
 		progress: newProgress(tracker, time.Now()),
 		store:    p.deps.Progress,
 		letter:   p.letter(l.Shard()),
+		letters:  p.config.Letters,
 		metrics:  p.metrics,
 		tracing:  newTracing(p.deps.Tracer, p.deps.Stream.Name(), l.Shard()),
 		log:      log,

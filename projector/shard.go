@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -46,6 +47,7 @@ type shard struct {
 	progress *progress
 	store    ProgressStore     // nil: progress is not published
 	letter   deadletter.Letter // what all letters of this shard have in common
+	letters  string            // what their keys begin with
 	metrics  *Metrics
 	tracing  *tracing // nil: no spans
 	log      *zap.Logger
@@ -342,7 +344,7 @@ func (s *shard) park(work context.Context, r refusal) error {
 		}
 		// A letter that can never be written must not become silence: the shard stands still and says so.
 		s.log.Error("record cannot be parked, the shard stands still", zap.String("sequence", string(r.record.Sequence)),
-			zap.String("code", string(r.poison.Code)), zap.String("letter", letter.Key()), zap.Error(err))
+			zap.String("code", string(r.poison.Code)), zap.String("letter", path.Join(s.letters, letter.Key())), zap.Error(err))
 		select {
 		case <-time.After(standstill):
 		case <-work.Done():
@@ -355,7 +357,7 @@ func (s *shard) park(work context.Context, r refusal) error {
 	s.metrics.parked(r.poison.Code)
 	r.record.batch.parked(r.poison.Code)
 	s.log.Warn("record parked", zap.String("sequence", string(r.record.Sequence)),
-		zap.String("code", string(r.poison.Code)), zap.String("letter", letter.Key()))
+		zap.String("code", string(r.poison.Code)), zap.String("letter", path.Join(s.letters, letter.Key())))
 	return nil
 }
 

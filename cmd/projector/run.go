@@ -161,6 +161,7 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 		Generation: generation,
 		Start:      stream.Start{At: conf.Kinesis.Start.At},
 		Failover:   conf.Leases.Failover,
+		Letters:    conf.DeadLetters.Prefix,
 		InFlight:   int64(conf.Pressure.InFlight),
 		MaxRecords: conf.Pressure.MaxRecordsPerSecond,
 		Drain:      conf.DrainTimeout,

@@ -108,6 +108,7 @@ func setup(ctx context.Context, conf *config.Config, v view.View) ([]string, err
 	for _, t := range v.Tables() {
 		done = append(done, fmt.Sprintf("table %s.%s%s: ready", conf.Cassandra.Keyspace, t.Name, generation.Suffix()))
 	}
+	done = append(done, fmt.Sprintf("keyspace %s, types of the view, view_state and view_progress: ready", conf.Cassandra.Keyspace))
 	return append(done, fmt.Sprintf("view %s, generation %d: holds revision %s", v.Name(), generation, v.Revision())), nil
 }
 

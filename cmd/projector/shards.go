@@ -56,10 +56,15 @@ What is not read waits in the stream: a pause must end well within its retention
 		Example: "  projector shards pause --all --for 1h --reason \"repair of rack 2\"\n" +
 			"  projector shards pause shardId-000000000002 --for 30m --reason \"hot key, ticket 4711\"",
 		RunE: func(c *cobra.Command, names []string) error {
+			for _, flag := range []string{"for", "reason"} {
+				if !c.Flags().Changed(flag) {
+					return &exitError{exitUsage, fmt.Errorf("--%s is required: a pause has a reason and an end", flag)}
+				}
+			}
 			begin := func(now time.Time) (projector.Pause, error) {
 				p, err := projector.NewPause(userAtHost(), reason, now, length)
 				if err != nil {
-					return p, &exitError{exitUsage, fmt.Errorf("%s: %w", c.CommandPath(), err)}
+					return p, &exitError{exitUsage, err}
 				}
 				return p, nil
 			}
