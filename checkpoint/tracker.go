@@ -104,6 +104,13 @@ func (t *Tracker) Settle(k Ticket, o Outcome) {
 	}
 }
 
+// Held returns the number of records from the oldest without outcome on, settled or not.
+func (t *Tracker) Held() int {
+	t.ledger.mu.Lock()
+	defer t.ledger.mu.Unlock()
+	return len(t.entries)
+}
+
 // Watermark returns the position up to which every record is settled.
 func (t *Tracker) Watermark() Sequence {
 	t.ledger.mu.Lock()

@@ -222,8 +222,8 @@ func TestAPauseHasBoundsAndAReason(t *testing.T) {
 	}{
 		{"maintenance", MinPause, ""},
 		{"maintenance", MaxPause, ""},
-		{"maintenance", MinPause - 1, "must be 1m0s to 168h0m0s"},
-		{"maintenance", MaxPause + 1, "must be 1m0s to 168h0m0s"},
+		{"maintenance", MinPause - 1, "must be 1m0s to 12h0m0s"},
+		{"maintenance", MaxPause + 1, "must be 1m0s to 12h0m0s"},
 		{" ", time.Hour, "reason"},
 		{"two\nlines", time.Hour, "reason"},
 		{strings.Repeat("x", 257), time.Hour, "reason"},

@@ -65,6 +65,16 @@ func (b *budget) add(shard string, delta int64) {
 // debt is what a shard holds above its half.
 func (b *budget) debt(shard string) int64 { return max(0, b.byShard[shard]-b.largest()) }
 
+// settled returns a channel that is closed when something is given back.
+func (b *budget) settled() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.freed == nil {
+		b.freed = make(chan struct{})
+	}
+	return b.freed
+}
+
 // inUse returns the bytes in flight.
 func (b *budget) inUse() int64 {
 	b.mu.Lock()

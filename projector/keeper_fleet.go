@@ -140,7 +140,7 @@ func (k *keeper) meet(now time.Time) {
 
 // metThem takes what the other workers told in an exchange that began at asked.
 func (k *keeper) metThem(items map[string]map[string]string, err error, asked, now time.Time) {
-	if err != nil && !k.greeted && hopeless(err) {
+	if err != nil && !k.met && hopeless(err) {
 		k.fatal = err
 		return
 	}

@@ -24,8 +24,8 @@ const AllShards = "*"
 // The bounds of a pause.
 const (
 	MinPause       = time.Minute
-	MaxPause       = 7 * 24 * time.Hour
-	maxPauseReason = 256 // bytes
+	MaxPause       = 12 * time.Hour // half of the least retention a stream can have
+	maxPauseReason = 256            // bytes
 )
 
 // NewPause returns a pause of a length within [MinPause] and [MaxPause] that begins now, by the service's clock. The

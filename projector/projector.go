@@ -7,6 +7,7 @@
 package projector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,6 +70,7 @@ type Projector struct {
 
 	// Owned by the supervisor.
 	listed  map[string]stream.Shard // as discovery saw them last
+	failed  error                   // the first that repeating does not help
 	running int
 	last    Epitaph
 }
@@ -220,7 +222,7 @@ func (p *Projector) Run(fetch, work context.Context) error {
 	if cause := context.Cause(fetch); cause != ErrStopped {
 		return cause
 	}
-	return nil
+	return p.failed
 }
 
 // ErrStopped is the cause with which a caller ends Run's fetch context when that is not an error.
@@ -284,11 +286,17 @@ func (p *Projector) end(e ended, stop context.CancelCauseFunc) {
 	p.board.leave(e.shard)
 	p.rate.leave(e.shard)
 	if failed, ok := errors.AsType[*stream.Error](e.err); ok && failed.Kind == stream.Fatal {
-		stop(e.err)
+		p.fail(e.err, stop)
 	}
 	if sink.DispositionOf(e.err) == sink.Fatal {
-		stop(e.err)
+		p.fail(e.err, stop)
 	}
+}
+
+// fail ends the projector. While it drains already, the error is what Run returns nevertheless.
+func (p *Projector) fail(err error, stop context.CancelCauseFunc) {
+	p.failed = cmp.Or(p.failed, err)
+	stop(err)
 }
 
 // letter returns what all dead letters of a shard have in common.

@@ -177,7 +177,7 @@ func (s *shard) follow(fetch, work context.Context, abort context.CancelCauseFun
 // reserve waits until the shard may ask and there is room for one reply. It parks refused records meanwhile: they hold
 // the room it waits for, and keep a paused shard's watermark from what was read.
 func (s *shard) reserve(fetch, work context.Context) (int64, error) {
-	room := min(fetchReserve, s.budget.largest())
+	room := min(fetchReserve, s.budget.largest()/2)
 	for {
 		if err := s.parkRefused(work); err != nil {
 			return 0, err
@@ -198,7 +198,7 @@ func (s *shard) reserve(fetch, work context.Context) (int64, error) {
 }
 
 // tryReserve takes room for one reply, unless the shard is paused, the process has read more than its rate cap allows,
-// or there is none. Then it returns a channel that is closed when it is worth trying again.
+// too much waits behind one record without outcome, or there is none. Then it returns a channel that is closed when it is worth trying again.
 func (s *shard) tryReserve(room int64) (ok bool, again <-chan struct{}) {
 	pause, resumed := s.board.hold(s.id)
 	s.notePause(pause)
@@ -208,8 +208,16 @@ func (s *shard) tryReserve(room int64) (ok bool, again <-chan struct{}) {
 	if paid := s.rate.owed(); paid != nil {
 		return false, paid
 	}
+	settled := s.budget.settled() // before the tracker is asked: what is settled from here on is heard
+	if s.tracker.Held() >= maxHeld {
+		return false, settled
+	}
 	return s.budget.tryReserve(s.id, room)
 }
+
+// maxHeld bounds the records that the tracker holds behind one without outcome. They are settled and so take nothing of
+// the budget, but each takes 100 bytes, and all are read again after a crash.
+const maxHeld = 100_000
 
 // notePause logs when a pause begins, changes and ends.
 func (s *shard) notePause(p *Pause) {

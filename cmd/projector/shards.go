@@ -82,7 +82,7 @@ What is not read waits in the stream: a pause must end well within its retention
 	}
 	s.bind(c)
 	c.Flags().BoolVar(&all, "all", false, "every shard, those to come included")
-	c.Flags().DurationVar(&length, "for", 0, "how long, 1m to 168h; required")
+	c.Flags().DurationVar(&length, "for", 0, "how long, 1m to 12h; required")
 	c.Flags().StringVar(&reason, "reason", "", "why, for other people; required")
 	return c
 }

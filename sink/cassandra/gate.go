@@ -4,17 +4,15 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"time"
 )
 
 // gate hands out the permits to send: so many for each coordinator host, so that a slow or dead host never holds more
 // than its own. The limit is the same for every host, and changes only by setLimit.
 type gate struct {
-	mu          sync.Mutex
-	limit       int
-	inFlight    map[string]int // permits in use, by host id
-	waiters     []*waiter      // first come, first served among those a host can serve
-	lastSuccess map[string]time.Time
+	mu       sync.Mutex
+	limit    int
+	inFlight map[string]int // permits in use, by host id
+	waiters  []*waiter      // first come, first served among those a host can serve
 }
 
 type waiter struct {
@@ -23,7 +21,7 @@ type waiter struct {
 }
 
 func newGate(limit int) *gate {
-	return &gate{limit: limit, inFlight: map[string]int{}, lastSuccess: map[string]time.Time{}}
+	return &gate{limit: limit, inFlight: map[string]int{}}
 }
 
 // capacity is the number of permits of all the hosts the gate has seen, at least one host's.
@@ -102,18 +100,4 @@ func (g *gate) grant(host string) {
 		g.inFlight[host]++
 		w.granted <- j
 	}
-}
-
-// succeeded notes that host answered a request well.
-func (g *gate) succeeded(host string, at time.Time) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.lastSuccess[host] = at
-}
-
-// succeededSince tells whether any of hosts answered a request well after t.
-func (g *gate) succeededSince(hosts []string, t time.Time) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return slices.ContainsFunc(hosts, func(h string) bool { return g.lastSuccess[h].After(t) })
 }

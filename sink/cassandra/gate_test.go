@@ -203,24 +203,3 @@ func TestCapacityCountsTheHostsSeen(t *testing.T) {
 		t.Errorf("of three hosts: %d, want 12", got)
 	}
 }
-
-func TestASuccessCountsForTheHostsThatHadIt(t *testing.T) {
-	g := newGate(1)
-	now := time.Now()
-	g.succeeded("a", now)
-	for _, c := range []struct {
-		hosts []string
-		since time.Time
-		want  bool
-	}{
-		{[]string{"a"}, now.Add(-time.Second), true},
-		{[]string{"b", "a"}, now.Add(-time.Second), true},
-		{[]string{"b"}, now.Add(-time.Second), false},
-		{[]string{"a"}, now, false},
-		{nil, now.Add(-time.Second), false},
-	} {
-		if got := g.succeededSince(c.hosts, c.since); got != c.want {
-			t.Errorf("%v since %v: %t", c.hosts, c.since.Sub(now), got)
-		}
-	}
-}

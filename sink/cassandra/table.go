@@ -1,8 +1,10 @@
 package cassandra
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/apache/cassandra-gocql-driver/v2"
 
@@ -108,4 +110,48 @@ func (t *table) bind(s statement) ([]any, error) {
 		args[1+len(t.columns)+i] = &values[n]
 	}
 	return args, nil
+}
+
+// maxKeyBytes bounds a partition key as it is stored, and a clustering column.
+const maxKeyBytes = 1<<16 - 1
+
+// keyFault returns why a key can be no row's of this table, or nil.
+func (t *table) keyFault(key []view.Value) error {
+	if len(t.Partition) == 1 && key[0].Len() == 0 {
+		return fmt.Errorf("key column %s is empty: a partition key cannot be", t.keys[0].Name)
+	}
+	if n := len(routingKey(key[:len(t.Partition)])); n > maxKeyBytes {
+		return fmt.Errorf("the partition key has %d bytes: at most %d", n, maxKeyBytes)
+	}
+	for i, k := range t.keys {
+		if n := key[i].Len(); n > maxKeyBytes {
+			return fmt.Errorf("key column %s has %d bytes: at most %d", k.Name, n, maxKeyBytes)
+		}
+		if err := fits(k.Type, key[i]); err != nil {
+			return fmt.Errorf("key column %s: %w", k.Name, err)
+		}
+	}
+	return nil
+}
+
+// fits returns why a value is none of a type, or nil. A key that is a user-defined type is left to Cassandra.
+func fits(t view.Type, v view.Value) (err error) {
+	switch t.Kind() {
+	case view.KindBoolean:
+		_, err = v.Boolean()
+	case view.KindInt:
+		_, err = v.Int()
+	case view.KindBigint:
+		_, err = v.Bigint()
+	case view.KindTimestamp:
+		_, err = v.Timestamp()
+	case view.KindUUID:
+		_, err = v.UUID()
+	case view.KindText:
+		if !utf8.ValidString(v.Text()) {
+			err = errors.New("the text is not valid UTF-8")
+		}
+	case view.KindTuple, view.KindUser, view.KindSet, view.KindMap:
+	}
+	return err
 }

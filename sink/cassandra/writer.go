@@ -23,8 +23,6 @@ const (
 	unknownTries = 5
 	// complainEvery is how many attempts of one request pass between two lines in the log.
 	complainEvery = 8
-	// neighbourhood is how recent a success of the same hosts must be to blame a record for its failure.
-	neighbourhood = 30 * time.Second
 	// schemaCheckTimeout bounds the look at the schema that follows a refused statement.
 	schemaCheckTimeout = 10 * time.Second
 )
@@ -116,9 +114,9 @@ func (w *Writer) work() {
 
 // apply sends a request until it has an outcome, and settles it.
 func (w *Writer) apply(r *request) {
-	unknown := 0
+	refusals := 0 // in a row, for reasons that may be a record's
 	for attempt := 0; ; attempt++ {
-		hosts, err := w.attempt(r)
+		err := w.attempt(r, r.statements())
 		if err == nil {
 			r.settle(nil)
 			return
@@ -128,22 +126,17 @@ func (w *Writer) apply(r *request) {
 			return
 		}
 		disposition := classify(err)
-		if disposition == sink.Unknown {
-			unknown++
-			if unknown >= unknownTries && w.gate.succeededSince(hosts, time.Now().Add(-neighbourhood)) &&
-				w.refuse(r, view.CodeUnexplained, attempt+1, err) {
-				return
-			}
-		}
 		switch disposition {
-		case sink.Poison:
-			if w.refuse(r, view.CodeRejected, attempt+1, err) {
+		case sink.Poison, sink.Unknown:
+			refusals++
+			if w.judge(r, disposition, refusals, attempt+1, err) {
 				return
 			}
 		case sink.Fatal:
 			r.settle(&sink.Error{Disposition: sink.Fatal, Op: "write " + r.table.name, Err: err})
 			return
-		case sink.Transient, sink.Overload, sink.Unknown:
+		case sink.Transient, sink.Overload:
+			refusals = 0
 		}
 		if attempt%complainEvery == complainEvery-1 {
 			w.config.Log.Warn("write does not get through, repeating", zap.String("table", r.table.name),
@@ -156,14 +149,59 @@ func (w *Writer) apply(r *request) {
 	}
 }
 
-// attempt sends a request once, through a permit of one of the hosts that it returns.
-func (w *Writer) attempt(r *request) ([]string, error) {
+// judge finds out whether a record is to blame for a refusal, and returns true if the request is dealt with. A server
+// also calls statements invalid that it will take later: while a disk is too full, a guardrail is set, a coordinator has
+// yet to learn of a column. So a record is blamed only when its row's own statement gets through without its values, to
+// the same replicas, or when its key cannot be any row's. Where that does not get through either, nobody is guilty yet,
+// unless the table is gone: then the writer cannot go on.
+func (w *Writer) judge(r *request, d sink.Disposition, refusals, tries int, cause error) bool {
+	code := view.CodeRejected
+	if d == sink.Unknown {
+		if refusals < unknownTries {
+			return false
+		}
+		code = view.CodeUnexplained
+	}
+	if requests := r.split(); len(requests) > 1 {
+		for _, single := range requests {
+			w.apply(single)
+		}
+		return true
+	}
+	guilty := func(err error) bool {
+		r.settle(&view.Poison{Stage: view.StageWrite, Code: code, Tries: tries, Err: fmt.Errorf("write %s: %w", r.table.name, err)})
+		return true
+	}
+	key := r.parts[0].mutation.Key
+	if fault := r.table.keyFault(key); fault != nil {
+		return guilty(fault)
+	}
+	// Every column unset: it writes nothing. Its stamp is the least there is.
+	err := w.attempt(r, []statement{{key: key, stamp: 1}})
+	if err == nil {
+		return guilty(cause)
+	}
+	if classify(err) != sink.Poison {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, schemaCheckTimeout)
+	defer cancel()
+	err = w.session.CheckSchema(ctx, w.config.View, w.config.Generation)
+	if _, broken := errors.AsType[*SchemaError](err); broken {
+		r.settle(err)
+		return true
+	}
+	return false
+}
+
+// attempt sends statements of a request's partition once, through a permit of one of its hosts.
+func (w *Writer) attempt(r *request, statements []statement) error {
 	if over := ended(r.ctx); over != nil {
-		return nil, over
+		return over
 	}
 	candidates := w.session.policy.candidates(w.session.keyspace, routingKey(r.partition), maxCandidates)
 	if len(candidates) == 0 {
-		return nil, gocql.ErrNoConnections
+		return gocql.ErrNoConnections
 	}
 	hosts := make([]string, len(candidates))
 	for i, c := range candidates {
@@ -171,27 +209,27 @@ func (w *Writer) attempt(r *request) ([]string, error) {
 	}
 	chosen, err := w.gate.acquire(r.ctx, hosts)
 	if err != nil {
-		return hosts, err
+		return err
 	}
 	if over := ended(r.ctx); over != nil { // while it waited for the permit
 		w.gate.release(hosts[chosen])
-		return hosts, over
+		return over
 	}
 	start := time.Now()
-	err = w.execute(pin(r.ctx, candidates[chosen]), r)
-	end := time.Now()
-	if err == nil {
-		w.gate.succeeded(hosts[chosen], end)
-	}
+	err = w.execute(pin(r.ctx, candidates[chosen]), r, statements)
+	took := time.Since(start)
 	w.gate.release(hosts[chosen])
-	w.config.Observe(candidates[chosen].Info().ConnectAddressAndPort(), end.Sub(start), wrap("write "+r.table.name, err))
-	return hosts, err
+	var seen error
+	if err != nil {
+		seen = &sink.Error{Disposition: classify(err), Op: "write " + r.table.name, Err: err}
+	}
+	w.config.Observe(candidates[chosen].Info().ConnectAddressAndPort(), took, seen)
+	return err
 }
 
-// execute sends the request's statements: as one UNLOGGED batch, which Cassandra applies as one mutation since all are
-// of one partition, or one by one where they are too large for that.
-func (w *Writer) execute(ctx context.Context, r *request) error {
-	statements := r.statements()
+// execute sends statements of the request's partition: as one UNLOGGED batch, which Cassandra applies as one mutation
+// since all are of one partition, or one by one where they are too large for that.
+func (w *Writer) execute(ctx context.Context, r *request, statements []statement) error {
 	size := 0
 	for _, p := range r.parts {
 		size += p.mutation.Size()
@@ -217,30 +255,6 @@ func (w *Writer) execute(ctx context.Context, r *request) error {
 		}
 	}
 	return nil
-}
-
-// refuse finds the guilty record of a request that failed for good. One of several is found by sending each by itself.
-// A single one is poison, unless the fault is the schema's: then every record would fail, and the writer cannot go on.
-// It returns false when the schema could not be looked at: then nobody is guilty yet, and the request is repeated.
-func (w *Writer) refuse(r *request, code view.Code, tries int, cause error) bool {
-	if requests := r.split(); len(requests) > 1 {
-		for _, single := range requests {
-			w.apply(single)
-		}
-		return true
-	}
-	ctx, cancel := context.WithTimeout(r.ctx, schemaCheckTimeout)
-	defer cancel()
-	err := w.session.CheckSchema(ctx, w.config.View, w.config.Generation)
-	if _, broken := errors.AsType[*SchemaError](err); broken {
-		r.settle(err)
-		return true
-	}
-	if err != nil {
-		return false
-	}
-	r.settle(&view.Poison{Stage: view.StageWrite, Code: code, Tries: tries, Err: fmt.Errorf("write %s: %w", r.table.name, cause)})
-	return true
 }
 
 // ended returns why ctx has ended, or nil. A context may know that it has ended before it was cancelled.

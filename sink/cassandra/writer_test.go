@@ -220,6 +220,64 @@ func TestOnlyTheGuiltyRecordIsRefused(t *testing.T) {
 	}
 }
 
+// What Cassandra refuses of every record is no record's fault, whatever it calls it: nothing is parked, and the write is
+// repeated until it gets through or its time is up.
+func TestARefusalOfEverythingBlamesNobody(t *testing.T) {
+	stack := stacktest.Require(t)
+	keyspace := stack.KeyspaceName(t)
+	session := connect(t, stack, keyspace)
+	stock := viewtest.Stock{}
+	if err := session.Setup(t.Context(), stack.Datacenter, stack.ReplicationFactor, stock, 1); err != nil {
+		t.Fatal(err)
+	}
+	over := errors.New("tried often enough")
+	ctx, stop := context.WithCancelCause(t.Context())
+	var attempts atomic.Int64
+	writer, err := NewWriter(session, WriterConfig{View: stock, Generation: 1, MaxRequestsPerHost: 4, Log: zap.NewNop(),
+		Observe: func(string, time.Duration, error) {
+			if attempts.Add(1) == 12 {
+				stop(over)
+			}
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The schema is as it should be, and yet the statement is invalid: as when a coordinator has not learnt of a column.
+	table := writer.tables["stock"]
+	table.updateCQL = strings.Replace(table.updateCQL, `"reserved" = ?`, `"not_learnt_of_yet" = ?`, 1)
+	mutation := view.Mutation{
+		Table: "stock",
+		Key:   []view.Value{view.TextValue("w"), view.TextValue("s")},
+		Cells: []view.Cell{{Column: "on_hand", Value: view.IntValue(1), Stamp: 7}},
+	}
+	if err := apply(writer, ctx, []view.Mutation{mutation})[0]; !errors.Is(err, over) {
+		t.Errorf("%v, want the end of the context", err)
+	}
+}
+
+// A key that can be no row's is the record's fault, though nothing gets through to such a row.
+func TestARecordWithAnImpossibleKeyIsRefused(t *testing.T) {
+	stack := stacktest.Require(t)
+	session := connect(t, stack, stack.KeyspaceName(t))
+	stock := viewtest.Stock{}
+	if err := session.Setup(t.Context(), stack.Datacenter, stack.ReplicationFactor, stock, 1); err != nil {
+		t.Fatal(err)
+	}
+	writer := newTestWriter(t, session, stock)
+	for name, key := range map[string][]view.Value{
+		"empty":           {view.TextValue(""), view.TextValue("s")},
+		"too long":        {view.TextValue(strings.Repeat("w", 70_000)), view.TextValue("s")},
+		"clustering long": {view.TextValue("w"), view.TextValue(strings.Repeat("s", 70_000))},
+		"not UTF-8":       {view.TextValue("w\xff"), view.TextValue("s")},
+	} {
+		err := apply(writer, t.Context(), []view.Mutation{{Table: "stock", Key: key,
+			Cells: []view.Cell{{Column: "on_hand", Value: view.IntValue(1), Stamp: 7}}}})[0]
+		if p, ok := view.AsPoison(err); !ok || p.Code != view.CodeRejected || !strings.Contains(err.Error(), "key") {
+			t.Errorf("%s: %v, want poison that names the key", name, err)
+		}
+	}
+}
+
 // A table that disappears is no record's fault: nothing is refused as poison.
 func TestAMissingTableIsFatal(t *testing.T) {
 	stack := stacktest.Require(t)
