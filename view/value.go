@@ -2,8 +2,10 @@ package view
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 	"unsafe"
 )
 
@@ -148,4 +150,39 @@ func (v Value) Tuple(n int) ([]Value, error) {
 		return nil, fmt.Errorf("decode tuple: %d bytes after field %d", len(rest), n-1)
 	}
 	return fields, nil
+}
+
+// Check returns why v is not the encoding of a value of type t, or nil. A collection is no value: its entries are.
+func (t Type) Check(v Value) (err error) {
+	switch t.kind {
+	case KindBoolean:
+		_, err = v.Boolean()
+	case KindInt:
+		_, err = v.Int()
+	case KindBigint:
+		_, err = v.Bigint()
+	case KindText:
+		if !utf8.ValidString(v.encoded) {
+			err = errors.New("text is not valid UTF-8")
+		}
+	case KindTimestamp:
+		_, err = v.Timestamp()
+	case KindUUID:
+		_, err = v.UUID()
+	case KindTuple, KindUser:
+		fields, err := v.Tuple(len(t.fields))
+		if err != nil {
+			return err
+		}
+		for i, f := range t.fields {
+			if err := f.Type.Check(fields[i]); err != nil {
+				return fmt.Errorf("field %d of %s: %w", i, t, err)
+			}
+		}
+	case KindSet, KindMap:
+		err = fmt.Errorf("a %s cannot be a value", t)
+	default:
+		err = fmt.Errorf("a type of kind %d has no values", t.kind)
+	}
+	return err
 }

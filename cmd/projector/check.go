@@ -41,11 +41,7 @@ two apply, the smaller.`,
 		Example: "  projector check --config penstock.yaml\n  projector check -o json | jq '.findings[] | select(.level != \"ok\")'",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			conf, err := s.load(c)
-			if err != nil {
-				return err
-			}
-			v, err := chooseView(conf)
+			conf, v, err := s.loadView(c)
 			if err != nil {
 				return err
 			}

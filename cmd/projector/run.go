@@ -44,11 +44,7 @@ the next owner of the shards, and the exit code is 8.`,
 		Example: "  projector run --config penstock.yaml\n  PENSTOCK_TELEMETRY_LISTEN=:9100 projector run --config penstock.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			conf, err := s.load(c)
-			if err != nil {
-				return err
-			}
-			v, err := chooseView(conf)
+			conf, v, err := s.loadView(c)
 			if err != nil {
 				return err
 			}

@@ -14,6 +14,7 @@ import (
 	"penstock/checkpoint/leasetable"
 	"penstock/config"
 	"penstock/sink/cassandra"
+	"penstock/view"
 )
 
 // settings is what the flags of every command say.
@@ -39,6 +40,16 @@ func (s *settings) load(c *cobra.Command) (*config.Config, error) {
 		flags["view.generation"] = strconv.Itoa(s.generation)
 	}
 	return config.Load(config.Sources{File: s.file, Env: os.Environ(), Flags: flags, Views: slices.Sorted(maps.Keys(views))})
+}
+
+// loadView reads the configuration and returns the view that it names.
+func (s *settings) loadView(c *cobra.Command) (*config.Config, view.View, error) {
+	conf, err := s.load(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := chooseView(conf)
+	return conf, v, err
 }
 
 // print writes a result to standard output, as text or as JSON.

@@ -36,11 +36,7 @@ The stream and the bucket are yours: setup never creates them.`,
 		Example: "  projector setup --config penstock.yaml\n  projector setup --config penstock.yaml --generation 2\n  projector setup --print",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			conf, err := s.load(c)
-			if err != nil {
-				return err
-			}
-			v, err := chooseView(conf)
+			conf, v, err := s.loadView(c)
 			if err != nil {
 				return err
 			}

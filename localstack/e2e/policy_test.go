@@ -161,7 +161,7 @@ func TestFaultsOfPoliciesAreReported(t *testing.T) {
 	}{
 		"right":           {[]grant{put, scan}, nil, nil},
 		"unused":          {[]grant{scan}, nil, []string{"s3:PutObject on arn:aws:s3:::b/letters/* is allowed and not used"}},
-		"unused, for now": {[]grant{scan}, map[string]string{"s3:PutObject": "a reason"}, nil},
+		"unused, with a reason": {[]grant{scan}, map[string]string{"s3:PutObject": "a reason"}, nil},
 		"another action": {[]grant{put, scan, {"s3:DeleteObject", put.resource}}, nil,
 			[]string{"s3:DeleteObject on arn:aws:s3:::b/letters/v1/x is used and not allowed"}},
 		"outside the prefix": {[]grant{put, scan, {put.action, "arn:aws:s3:::b/other/x"}}, nil,

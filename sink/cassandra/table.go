@@ -1,10 +1,8 @@
 package cassandra
 
 import (
-	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/apache/cassandra-gocql-driver/v2"
 
@@ -127,31 +125,9 @@ func (t *table) keyFault(key []view.Value) error {
 		if n := key[i].Len(); n > maxKeyBytes {
 			return fmt.Errorf("key column %s has %d bytes: at most %d", k.Name, n, maxKeyBytes)
 		}
-		if err := fits(k.Type, key[i]); err != nil {
+		if err := k.Type.Check(key[i]); err != nil {
 			return fmt.Errorf("key column %s: %w", k.Name, err)
 		}
 	}
 	return nil
-}
-
-// fits returns why a value is none of a type, or nil. A key that is a user-defined type is left to Cassandra.
-func fits(t view.Type, v view.Value) (err error) {
-	switch t.Kind() {
-	case view.KindBoolean:
-		_, err = v.Boolean()
-	case view.KindInt:
-		_, err = v.Int()
-	case view.KindBigint:
-		_, err = v.Bigint()
-	case view.KindTimestamp:
-		_, err = v.Timestamp()
-	case view.KindUUID:
-		_, err = v.UUID()
-	case view.KindText:
-		if !utf8.ValidString(v.Text()) {
-			err = errors.New("the text is not valid UTF-8")
-		}
-	case view.KindTuple, view.KindUser, view.KindSet, view.KindMap:
-	}
-	return err
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"unicode/utf8"
 
 	"penstock/view"
 )
@@ -29,7 +28,7 @@ func conform(t view.Table, m view.Mutation) error {
 		return fmt.Errorf("%d key columns, want %d", len(m.Key), len(keys))
 	}
 	for i, k := range keys {
-		if err := conformValue(k.Type, m.Key[i]); err != nil {
+		if err := k.Type.Check(m.Key[i]); err != nil {
 			return fmt.Errorf("key column %s: %w", k.Name, err)
 		}
 	}
@@ -68,46 +67,12 @@ func conformCell(t view.Type, c view.Cell) error {
 		if c.Value != (view.Value{}) {
 			return errors.New("an element of a set cannot have a value")
 		}
-		return conformValue(t.Elem(), c.Path)
+		return t.Elem().Check(c.Path)
 	case view.KindMap:
-		return errors.Join(conformValue(t.Key(), c.Path), conformValue(t.Elem(), c.Value))
+		return errors.Join(t.Key().Check(c.Path), t.Elem().Check(c.Value))
 	}
 	if c.Path != (view.Value{}) {
 		return fmt.Errorf("a %s cannot have a path", t)
 	}
-	return conformValue(t, c.Value)
-}
-
-func conformValue(t view.Type, v view.Value) (err error) {
-	switch t.Kind() {
-	case view.KindBoolean:
-		_, err = v.Boolean()
-	case view.KindInt:
-		_, err = v.Int()
-	case view.KindBigint:
-		_, err = v.Bigint()
-	case view.KindText:
-		if !utf8.ValidString(v.Text()) {
-			err = errors.New("text is not valid UTF-8")
-		}
-	case view.KindTimestamp:
-		_, err = v.Timestamp()
-	case view.KindUUID:
-		_, err = v.UUID()
-	case view.KindTuple, view.KindUser:
-		fields := t.Fields()
-		values, err := v.Tuple(len(fields))
-		if err != nil {
-			return err
-		}
-		for i, f := range fields {
-			if err := conformValue(f.Type, values[i]); err != nil {
-				return fmt.Errorf("field %d of %s: %w", i, t, err)
-			}
-		}
-		return nil
-	default:
-		err = fmt.Errorf("a %s cannot be a value", t)
-	}
-	return err
+	return t.Check(c.Value)
 }
