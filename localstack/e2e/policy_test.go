@@ -159,8 +159,8 @@ func TestFaultsOfPoliciesAreReported(t *testing.T) {
 		needed map[string]string
 		want   []string
 	}{
-		"right":           {[]grant{put, scan}, nil, nil},
-		"unused":          {[]grant{scan}, nil, []string{"s3:PutObject on arn:aws:s3:::b/letters/* is allowed and not used"}},
+		"right":                 {[]grant{put, scan}, nil, nil},
+		"unused":                {[]grant{scan}, nil, []string{"s3:PutObject on arn:aws:s3:::b/letters/* is allowed and not used"}},
 		"unused, with a reason": {[]grant{scan}, map[string]string{"s3:PutObject": "a reason"}, nil},
 		"another action": {[]grant{put, scan, {"s3:DeleteObject", put.resource}}, nil,
 			[]string{"s3:DeleteObject on arn:aws:s3:::b/letters/v1/x is used and not allowed"}},
