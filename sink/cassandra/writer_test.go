@@ -302,35 +302,35 @@ func TestAMissingTableIsFatal(t *testing.T) {
 	}
 }
 
-// The writer relies on the driver's showing a policy the context that a statement is executed with. With no host left to
-// the policy within, only what is pinned gets through.
+// The writer relies on the driver's showing a policy the context that a statement is executed with: pinned to a host
+// that the cluster does not have, nothing gets through, and pinned to one that it has, everything does.
 func TestTheDriverAsksThePolicyWithTheStatementsContext(t *testing.T) {
 	stack := stacktest.Require(t)
 	session := connect(t, stack, stack.Keyspace(t))
-	host := session.policy.candidates(session.keyspace, []byte("k"), 1)[0]
-	session.policy.HostSelectionPolicy = noHosts{session.policy.HostSelectionPolicy}
+	here := pin(t.Context(), session.policy.candidates(session.keyspace, []byte("k"), 1)[0])
+	nowhere := pin(t.Context(), absentHost{})
 	const cql = "SELECT release_version FROM system.local"
-	if err := session.driver.Query(cql).ExecContext(t.Context()); !errors.Is(err, gocql.ErrNoConnections) {
-		t.Errorf("a query without a host: %v", err)
-	}
-	pinned := pin(t.Context(), host)
-	if err := session.driver.Query(cql).ExecContext(pinned); err != nil {
-		t.Errorf("a pinned query: %v", err)
-	}
-	batch := session.driver.Batch(gocql.UnloggedBatch)
-	if err := batch.ExecContext(pinned); err != nil {
-		t.Errorf("a pinned batch: %v", err)
-	}
-	if err := session.driver.Batch(gocql.UnloggedBatch).ExecContext(t.Context()); !errors.Is(err, gocql.ErrNoConnections) {
-		t.Errorf("a batch without a host: %v", err)
+	for name, execute := range map[string]func(context.Context) error{
+		"query": func(ctx context.Context) error { return session.driver.Query(cql).ExecContext(ctx) },
+		"batch": func(ctx context.Context) error { return session.driver.Batch(gocql.UnloggedBatch).ExecContext(ctx) },
+	} {
+		if err := execute(here); err != nil {
+			t.Errorf("a %s pinned to a host: %v", name, err)
+		}
+		if err := execute(nowhere); !errors.Is(err, gocql.ErrNoConnections) {
+			t.Errorf("a %s pinned to no host: %v, want %v", name, err, gocql.ErrNoConnections)
+		}
+		if err := execute(t.Context()); err != nil {
+			t.Errorf("a %s that is not pinned: %v", name, err)
+		}
 	}
 }
 
-type noHosts struct{ gocql.HostSelectionPolicy }
+// absentHost is a host that the driver has no connection to.
+type absentHost struct{}
 
-func (noHosts) Pick(gocql.ExecutableStatement) gocql.NextHost {
-	return func() gocql.SelectedHost { return nil }
-}
+func (absentHost) Info() *gocql.HostInfo { return &gocql.HostInfo{} }
+func (absentHost) Mark(error)            {}
 
 // Once the context has ended nothing is sent, and everything is settled with its cause.
 func TestNothingIsSentOnceTheContextHasEnded(t *testing.T) {
