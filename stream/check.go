@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -97,25 +98,66 @@ func allowed(action string) diagnosis.Finding {
 	return diagnosis.Finding{System: system, Item: "right", Name: action, Level: diagnosis.OK, Found: "is allowed"}
 }
 
-// deniedCodes are the answers to an identity that is not known or not allowed
+// The answers to an identity that is not allowed, and to one that is not known
 // (https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html).
-var deniedCodes = []string{"AccessDeniedException", "NotAuthorized", "UnrecognizedClientException", "InvalidSignatureException",
-	"IncompleteSignature", "MissingAuthenticationTokenException", "InvalidClientTokenId", "ExpiredTokenException", "OptInRequired",
-	"KMSAccessDeniedException"}
+var (
+	deniedCodes  = []string{"AccessDeniedException", "NotAuthorized", "OptInRequired", "KMSAccessDeniedException"}
+	unknownCodes = []string{"UnrecognizedClientException", "InvalidSignatureException", "IncompleteSignature",
+		"MissingAuthenticationTokenException", "InvalidClientTokenId", "ExpiredTokenException"}
+)
 
 // finding turns the error of an action into what it says about the thing that was looked at.
 func (s *Stream) finding(item, name, action string, err error) diagnosis.Finding {
 	f := diagnosis.Finding{System: system, Item: item, Name: name, Level: diagnosis.Unreachable, Found: err.Error(),
 		Do: "see whether Kinesis answers at its endpoint from here (AWS_ENDPOINT_URL_KINESIS, AWS_REGION), and check again"}
 	api, ok := errors.AsType[smithy.APIError](err)
-	switch {
-	case !ok:
-	case api.ErrorCode() == "ResourceNotFoundException":
-		f.Level, f.Found = diagnosis.Missing, "does not exist in this account and region"
-		f.Do = "create it, or correct kinesis.stream or AWS_REGION: Penstock creates no streams"
-	case slices.Contains(deniedCodes, api.ErrorCode()):
-		f.Level, f.Found = diagnosis.Denied, fmt.Sprintf("%s is not allowed: %s", action, api.ErrorMessage())
-		f.Do = fmt.Sprintf("allow %s on stream %s to this identity", action, s.name)
+	if !ok {
+		return f
 	}
+	code := api.ErrorCode()
+	switch {
+	case code == "ResourceNotFoundException":
+		f.Level, f.Found = diagnosis.Missing, "does not exist in this account and region"
+	case slices.Contains(deniedCodes, code):
+		f.Level, f.Found = diagnosis.Denied, fmt.Sprintf("%s is not allowed: %s", action, api.ErrorMessage())
+	case slices.Contains(unknownCodes, code):
+		f.Level, f.Found = diagnosis.Denied, fmt.Sprintf("the identity is not accepted: %s: %s", code, api.ErrorMessage())
+	case classify(err) == Fatal: // it does answer, and would answer the same again
+		f.Level, f.Found = diagnosis.Different, fmt.Sprintf("%s is refused: %s: %s", action, code, api.ErrorMessage())
+	default:
+		return f
+	}
+	f.Do = advice(code, action, s.name)
 	return f
+}
+
+// advice says what an operator does about e, and nothing if it passes by itself.
+func (e *Error) advice() string {
+	api, ok := errors.AsType[smithy.APIError](e.Err)
+	if e.Kind != Fatal || !ok {
+		return ""
+	}
+	action := "the call"
+	if op, ok := errors.AsType[*smithy.OperationError](e.Err); ok {
+		action = "kinesis:" + op.OperationName
+	}
+	return advice(api.ErrorCode(), action, e.Stream)
+}
+
+func advice(code, action, stream string) string {
+	switch {
+	case code == "ResourceNotFoundException":
+		return "create it, or correct kinesis.stream or AWS_REGION: Penstock creates no streams"
+	case code == "KMSAccessDeniedException":
+		return fmt.Sprintf("allow kms:Decrypt on the key of stream %s to this identity", stream)
+	case strings.HasPrefix(code, "KMS"): // not there, disabled, about to be deleted, not subscribed to
+		return fmt.Sprintf("make the KMS key of stream %s usable again: its records cannot be read without it", stream)
+	case slices.Contains(unknownCodes, code):
+		return "correct the credentials of AWS, or this machine's clock"
+	case slices.Contains(deniedCodes, code):
+		return fmt.Sprintf("allow %s on stream %s to this identity", action, stream)
+	case code == "UnknownOperationException":
+		return "see whether it is Kinesis that answers at AWS_ENDPOINT_URL_KINESIS"
+	}
+	return "run projector check: the lease table may hold positions of another stream, or of an earlier one of this name"
 }

@@ -2,9 +2,15 @@ package stream
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"penstock/localstack/emulator"
 )
@@ -104,4 +110,68 @@ func TestAnIdleShardIsAskedWithHalfItsCalls(t *testing.T) {
 			t.Errorf("an event waited for %s", took)
 		}
 	})
+}
+
+// Somebody else who uses up a shard's calls leaves a reader what he misses by chance, here for longer than an iterator
+// lives. The reader waits, makes few calls, says why, and hands out every record once.
+func TestCallsThatOthersUseUpAreWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, emulator.Config{ReadQuota: emulator.ServiceReadQuota}, 1)
+		r.put(0, 20, 0)
+		shard := r.only()
+		greedy, stop := context.WithCancel(t.Context())
+		used := make(chan int)
+		go func() { used <- r.useUp(greedy, shard) }()
+		time.Sleep(time.Second) // from here on nothing is left
+		var g reading
+		reader := r.Reader(shard, "", Start{})
+		failures := map[Kind]int{}
+		begun, calls := time.Now(), 0
+		for ; time.Since(begun) < 6*time.Minute; calls++ {
+			failed, ok := errors.AsType[*Error](g.step(t, t.Context(), reader, 1).Failed)
+			if !ok {
+				continue
+			}
+			failures[failed.Kind]++
+			if !strings.Contains(failed.Error(), name) {
+				t.Errorf("%v does not say of which stream", failed)
+			}
+		}
+		took := time.Since(begun)
+		stop()
+		others := <-used
+		t.Logf("%d calls in %s, failed by kind %v, %d records; the other had %d calls", calls, took, failures, len(g.numbers), others)
+		if failures[Throttled] == 0 || failures[Transient] > 0 || others < 4*int(took.Seconds()) {
+			t.Errorf("failures by kind %v, and the other had %d calls in %s: he did not use them up", failures, others, took)
+		}
+		if calls > int(took.Seconds()) {
+			t.Errorf("%d calls in %s: the reader does not back off", calls, took)
+		}
+		alone := time.Now()
+		g.until(t, t.Context(), reader, 1, 20)
+		g.is(t, 0, 20)
+		if took := time.Since(alone); took > 30*time.Second {
+			t.Errorf("alone again the reader took %s", took)
+		}
+	})
+}
+
+// useUp makes as many calls of GetRecords as a shard allows until ctx ends, and returns how many were answered.
+func (r *rig) useUp(ctx context.Context, shard Shard) (answered int) {
+	once := func(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} } // this loop repeats
+	out, err := r.client.GetShardIterator(ctx, &kinesis.GetShardIteratorInput{
+		StreamName: &r.name, ShardId: &shard.ID, ShardIteratorType: types.ShardIteratorTypeTrimHorizon})
+	if err != nil {
+		r.Error(err)
+		return 0
+	}
+	iterator := out.ShardIterator
+	for ctx.Err() == nil {
+		if out, err := r.client.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: iterator}, once); err == nil {
+			iterator = out.NextShardIterator
+			answered++
+		}
+		time.Sleep(time.Second / callsPerSecond)
+	}
+	return answered
 }

@@ -54,9 +54,6 @@ func (s *Stream) Describe(ctx context.Context) (Description, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	out, err := s.client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &s.name})
-	if _, absent := errors.AsType[*types.ResourceNotFoundException](err); absent {
-		return Description{}, s.wrap("describe stream", fmt.Errorf("%w: create it, Penstock creates no streams", err))
-	}
 	if err != nil {
 		return Description{}, s.wrap("describe stream", err)
 	}
@@ -130,7 +127,14 @@ type Error struct {
 	Err    error
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("%s %s: %v", e.Op, e.Stream, e.Err) }
+// Error says what was tried, what came of it, and what an operator does about it, if it does not pass by itself.
+func (e *Error) Error() string {
+	text := fmt.Sprintf("%s %s: %v", e.Op, e.Stream, e.Err)
+	if do := e.advice(); do != "" {
+		return text + ": " + do
+	}
+	return text
+}
 
 func (e *Error) Unwrap() error { return e.Err }
 
@@ -156,7 +160,7 @@ func classify(err error) Kind {
 	switch api.ErrorCode() {
 	case "ProvisionedThroughputExceededException", "LimitExceededException", "ThrottlingException", "KMSThrottlingException":
 		return Throttled
-	case "ResourceNotFoundException", "InvalidArgumentException", "ValidationException", "AccessDeniedException",
+	case "ResourceNotFoundException", "InvalidArgumentException", "ValidationException", "ValidationError", "AccessDeniedException",
 		"UnrecognizedClientException", "InvalidSignatureException", "IncompleteSignature", "MissingAuthenticationTokenException",
 		"InvalidClientTokenId", "OptInRequired", "NotAuthorized", "UnknownOperationException",
 		"KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException", "KMSOptInRequired":

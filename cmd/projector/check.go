@@ -143,7 +143,7 @@ func checkTables(ctx context.Context, client *leasetable.Client, conf *config.Co
 	if findings[0].Level == diagnosis.Unreachable { // nor will the other answers come
 		return findings, found
 	}
-	findings = append(findings, state.Diagnose(ctx)...)
+	findings = append(ofOurs(findings), ofOurs(state.Diagnose(ctx))...)
 	findings = append(findings, leases.DiagnoseClock(ctx))
 	if findings[0].Level == diagnosis.OK {
 		var err error
@@ -153,6 +153,15 @@ func checkTables(ctx context.Context, client *leasetable.Client, conf *config.Co
 	// Without the state table nobody has told of himself.
 	found.others, _ = otherReaders(ctx, state, conf)
 	return findings, found
+}
+
+// ofOurs leaves out the rights to a table that belongs to something else: they were asked for with our key, which it
+// does not have, and would look like a DynamoDB that does not answer.
+func ofOurs(findings []diagnosis.Finding) []diagnosis.Finding {
+	if findings[0].Level == diagnosis.Different {
+		return findings[:1]
+	}
+	return findings
 }
 
 // checkReport is what check prints as JSON. Scripts read it: a field may be added, and what changes the meaning of one

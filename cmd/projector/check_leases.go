@@ -18,19 +18,27 @@ import (
 )
 
 // foreignLeases holds the rows of the lease table against the stream's shards. All streams name their shards alike, so
-// rows of another stream often fit by name; they show by shards that this one never had, or by positions that lie
-// before a shard begins, since sequence numbers grow with time.
+// rows of another stream often fit by name; they show by shards that this one never had, by positions that lie before a
+// shard begins, since sequence numbers grow with time, or by an end of a shard that has none.
 func foreignLeases(table string, rows []checkpoint.Row, shards []stream.Shard) diagnosis.Finding {
 	f := diagnosis.Finding{System: "dynamodb", Item: "leases", Name: table, Level: diagnosis.OK}
 	starts := map[string]checkpoint.Sequence{}
+	open := map[string]bool{}
 	for _, s := range shards {
 		starts[s.ID] = s.Start
 	}
-	var unlisted, unfinished, before []string
+	for _, s := range openShards(shards) {
+		open[s.ID] = true
+	}
+	var unlisted, unfinished, before, over []string
 	for _, r := range rows {
 		start, listed := starts[r.Shard]
 		switch {
-		case listed && !r.Finished() && r.Position() != "" && r.Position().Compare(start) < 0:
+		case listed && r.Finished():
+			if open[r.Shard] {
+				over = append(over, r.Shard)
+			}
+		case listed && r.Position() != "" && r.Position().Compare(start) < 0:
 			before = append(before, r.Shard)
 		case !listed:
 			unlisted = append(unlisted, r.Shard)
@@ -46,6 +54,9 @@ func foreignLeases(table string, rows []checkpoint.Row, shards []stream.Shard) d
 	case len(before) > 0:
 		f.Level, f.Do = diagnosis.Refused, other
 		f.Found = fmt.Sprintf("hold positions from before their shards began, so they are of another stream or an earlier one of this name: %s", some(before))
+	case len(over) > 0: // nobody would ever read them
+		f.Level, f.Do = diagnosis.Refused, other
+		f.Found = fmt.Sprintf("say of shards that still take records that they are read to the end, so they are of another stream or an earlier one of this name: %s", some(over))
 	case len(unlisted) == len(rows):
 		f.Level, f.Do = diagnosis.Refused, other
 		f.Found = fmt.Sprintf("none of %d is of a shard that the stream has, so they are of another stream: %s", len(rows), some(unlisted))
@@ -104,7 +115,7 @@ const (
 func readBudget(name string, shards []stream.Shard, others []string) diagnosis.Finding {
 	f := diagnosis.Finding{System: "kinesis", Item: "read_budget", Name: name, Level: diagnosis.OK}
 	f.Found = fmt.Sprintf("%d open shards, each with %d calls and %d MB a second for all its readers without fan-out",
-		openShards(shards), callsPerShard, megabytesPerShard)
+		len(openShards(shards)), callsPerShard, megabytesPerShard)
 	if len(others) > 0 {
 		f.Level = diagnosis.Warn
 		f.Found += "; this application's " + strings.Join(others, ", ") + " read too at present"
@@ -113,19 +124,13 @@ func readBudget(name string, shards []stream.Shard, others []string) diagnosis.F
 	return f
 }
 
-// openShards counts the shards that take records: those that are nobody's parent.
-func openShards(shards []stream.Shard) int {
+// openShards returns the shards that take records: those that are nobody's parent.
+func openShards(shards []stream.Shard) []stream.Shard {
 	parents := map[string]bool{}
 	for _, s := range shards {
 		for _, p := range s.Parents {
 			parents[p] = true
 		}
 	}
-	n := 0
-	for _, s := range shards {
-		if !parents[s.ID] {
-			n++
-		}
-	}
-	return n
+	return slices.DeleteFunc(slices.Clone(shards), func(s stream.Shard) bool { return parents[s.ID] })
 }

@@ -95,6 +95,7 @@ func TestLeasesOfAnotherStreamAreTold(t *testing.T) {
 		"an unknown shard not read to end": {[]checkpoint.Row{row("9", "5"), row("2", "201")}, diagnosis.Warn, "1 of 2"},
 		"unknown shards only":              {[]checkpoint.Row{row("8", "5"), row("9", "")}, diagnosis.Refused, "none of 2"},
 		"unknown shards only, all read":    {[]checkpoint.Row{row("9", checkpoint.ShardEnd)}, diagnosis.Refused, "none of 1"},
+		"an open shard read to its end":    {[]checkpoint.Row{row("2", checkpoint.ShardEnd), row("3", "201")}, diagnosis.Refused, "shardId-000000000002"},
 		"a position before the shard":      {[]checkpoint.Row{row("2", "99"), row("3", "201")}, diagnosis.Refused, "shardId-000000000002"},
 	} {
 		f := foreignLeases("orders", c.rows, shards)
@@ -102,8 +103,8 @@ func TestLeasesOfAnotherStreamAreTold(t *testing.T) {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
-	if n := openShards(shards); n != 2 {
-		t.Errorf("%d open shards", n)
+	if open := openShards(shards); len(open) != 2 {
+		t.Errorf("open shards: %v", open)
 	}
 }
 

@@ -16,8 +16,10 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"penstock/checkpoint"
 	"penstock/checkpoint/leasetable"
 	"penstock/config"
+	"penstock/diagnosis"
 	"penstock/objects"
 	"penstock/projector"
 	"penstock/sink"
@@ -250,10 +252,7 @@ func connect(ctx context.Context, conf *config.Config, v view.View, log *zap.Log
 	if err := await("kinesis", func() (err error) {
 		p.description, err = p.stream.Describe(ctx)
 		return err
-	}, func(err error) bool {
-		failed, ok := errors.AsType[*stream.Error](err)
-		return ok && failed.Kind == stream.Fatal
-	}); err != nil {
+	}, refusedByKinesis); err != nil {
 		return nil, err
 	}
 	if err := conf.CheckStream(p.description.ARN); err != nil {
@@ -263,6 +262,9 @@ func connect(ctx context.Context, conf *config.Config, v view.View, log *zap.Log
 		if err := await("dynamodb", func() error { return check(ctx) }, hopeless); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.refuseForeignLeases(ctx, await); err != nil {
+		return nil, err
 	}
 	// An S3 that does not answer is not waited for: only a shard that meets poison needs it.
 	if err := p.bucket.CheckBucket(ctx); objects.ClassOf(err) == objects.Fatal {
@@ -288,10 +290,35 @@ func connect(ctx context.Context, conf *config.Config, v view.View, log *zap.Log
 	if p.session != nil {
 		p.session.Close()
 	}
-	if _, ok := errors.AsType[*cassandra.SchemaError](err); ok {
-		return nil, fmt.Errorf("%w: projector setup creates keyspace and tables", err)
-	}
 	return nil, err
+}
+
+func refusedByKinesis(err error) bool {
+	failed, ok := errors.AsType[*stream.Error](err)
+	return ok && failed.Kind == stream.Fatal
+}
+
+// refuseForeignLeases ends a daemon that would work on the leases of another stream: it would never read the shards that
+// these call finished.
+func (p *parts) refuseForeignLeases(ctx context.Context, await func(what string, try func() error, fatal func(error) bool) error) error {
+	var shards []stream.Shard
+	if err := await("kinesis", func() (err error) {
+		shards, err = p.stream.Shards(ctx)
+		return err
+	}, refusedByKinesis); err != nil {
+		return err
+	}
+	var rows []checkpoint.Row
+	if err := await("dynamodb", func() (err error) {
+		rows, err = p.leases.Rows(ctx)
+		return err
+	}, hopeless); err != nil {
+		return err
+	}
+	if f := foreignLeases(p.leases.Name(), rows, shards); f.Level == diagnosis.Refused {
+		return &exitError{exitRefused, fmt.Errorf("leases in table %s %s: %s", f.Name, f.Found, f.Do)}
+	}
+	return nil
 }
 
 // await tries until it succeeds, fails for good, or ctx ends.

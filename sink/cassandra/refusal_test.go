@@ -1,11 +1,17 @@
 package cassandra
 
 import (
+	"errors"
+	"io/fs"
+	"strings"
 	"testing"
 
 	"github.com/apache/cassandra-gocql-driver/v2"
 
+	"penstock/diagnosis"
+	"penstock/localstack/stacktest"
 	"penstock/sink"
+	"penstock/view/viewtest"
 )
 
 // told is an error of the server with its message.
@@ -42,5 +48,27 @@ func TestAnOutageOfTheUsersTableIsNoRefusal(t *testing.T) {
 		if got := classify(test.answer); got != want {
 			t.Errorf("%s: %s, want %s", test.answer.message, got, want)
 		}
+	}
+}
+
+// A password that cannot be read, such as from a file that was rotated away, is for an operator to repair: nobody waits.
+func TestAPasswordThatCannotBeReadIsNamed(t *testing.T) {
+	stack := stacktest.Require(t)
+	c := inspectConfig(stack, "orders")
+	c.Username = "penstock"
+	unreadable := &fs.PathError{Op: "open", Path: "/run/secrets/password", Err: fs.ErrPermission}
+	c.Password = func() (string, error) { return "", unreadable }
+	const want = "cannot be connected to: read the password: open /run/secrets/password: permission denied"
+	s, err := Connect(c)
+	if err == nil {
+		s.Close()
+	}
+	if _, ok := errors.AsType[*ConnectError](err); !ok || sink.DispositionOf(err) != sink.Fatal || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want a fatal error and %s", err, want)
+	}
+	findings := Diagnose(t.Context(), c, viewtest.Stock{}, 1)
+	if len(findings) != 1 || findings[0].Level != diagnosis.Denied || !strings.Contains(findings[0].Found, want) ||
+		!strings.Contains(findings[0].Do, "cassandra.password_file") {
+		t.Errorf("check: %+v", findings)
 	}
 }

@@ -127,10 +127,11 @@ func (s *Session) Setup(ctx context.Context, datacenter string, replicationFacto
 type SchemaError struct {
 	Keyspace    string
 	Differences []string
+	Do          string // what helps against all of them
 }
 
 func (e *SchemaError) Error() string {
-	return fmt.Sprintf("keyspace %s does not fit the view: %s", e.Keyspace, strings.Join(e.Differences, "; "))
+	return fmt.Sprintf("keyspace %s does not fit the view: %s: %s", e.Keyspace, strings.Join(e.Differences, "; "), e.Do)
 }
 
 // CheckSchema compares keyspace, types and tables of a generation with the view's. Columns that the view does not
@@ -142,7 +143,7 @@ func (s *Session) CheckSchema(ctx context.Context, v view.View, g view.Generatio
 		return err
 	}
 	if !exists {
-		return schemaError(s.keyspace, []string{"the keyspace does not exist"})
+		return schemaError(s.keyspace, []string{"the keyspace does not exist"}, runSetup)
 	}
 	columns, err := s.liveColumns(ctx)
 	if err != nil {
@@ -153,11 +154,15 @@ func (s *Session) CheckSchema(ctx context.Context, v view.View, g view.Generatio
 		return err
 	}
 	var differences []string
+	do := runSetup
 	for _, d := range compareSchema(v, g, columns, types) {
 		differences = append(differences, d.String())
+		if !d.setupMakesIt() {
+			do = fmt.Sprintf(newGeneration, g+1)
+		}
 	}
 	if len(differences) > 0 {
-		return schemaError(s.keyspace, differences)
+		return schemaError(s.keyspace, differences, do)
 	}
 	return nil
 }
@@ -170,6 +175,9 @@ type difference struct {
 	missing bool
 	is, has string // not missing: as it is, as the view has it; a missing column: has is its description
 }
+
+// setupMakesIt tells whether setup would remove the difference: it changes nothing that stands already.
+func (d difference) setupMakesIt() bool { return d.missing && d.object != "column" }
 
 func (d difference) String() string {
 	what := d.object + " " + d.name
@@ -205,8 +213,8 @@ func (s *Session) hasKeyspace(ctx context.Context) (bool, error) {
 	return err == nil, wrap("read the schema", err)
 }
 
-func schemaError(keyspace string, differences []string) error {
-	return &sink.Error{Disposition: sink.Fatal, Op: "check the schema", Err: &SchemaError{Keyspace: keyspace, Differences: differences}}
+func schemaError(keyspace string, differences []string, do string) error {
+	return &sink.Error{Disposition: sink.Fatal, Op: "check the schema", Err: &SchemaError{Keyspace: keyspace, Differences: differences, Do: do}}
 }
 
 // liveColumn is a column as system_schema describes it: "text partition_key 0 none".
