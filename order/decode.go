@@ -98,7 +98,7 @@ var envelope = []field[event]{
 	{name: "traceparent", optional: true, read: func(r *reader, e *event) {
 		// W3C Trace Context has receivers ignore a traceparent that they cannot use: it is no reason to park an order.
 		if v := r.value(); v.Kind() == jsontext.KindString && len(v) <= maxID {
-			e.traceParent = unquote(v)
+			e.traceParent = r.unquote(v)
 		}
 	}},
 	{name: "data", read: readData},
@@ -136,6 +136,7 @@ func (known schemas) decode(record []byte) (event, *fault) {
 	var e event
 	r := newReader()
 	defer r.release()
+	r.known = known
 
 	r.start("", record)
 	readEnvelope(r, &e)
@@ -148,14 +149,13 @@ func (known schemas) decode(record []byte) (event, *fault) {
 
 	// An envelope's fault is told first, then an unknown schema, then a fault in data, which the type gives its meaning.
 	s, unknown := e.find(known)
-	if r.fault == nil {
-		r.fault = unknown
-	}
+	r.fault = cmp.Or(r.fault, unknown)
 	if s == nil {
 		r.readData(base, &e)
 		return e, r.fault
 	}
 	r.readData(s.data, &e)
+	r.fault = cmp.Or(r.fault, r.dataFault)
 	if r.fault == nil && s.upcast != nil {
 		s.upcast(&e)
 	}
@@ -178,8 +178,15 @@ func readEnvelope(r *reader, e *event) {
 	}
 }
 
-// readData keeps data for later: its members may stand before the type that says what they mean.
-func readData(r *reader, _ *event) {
+// readData reads data if the type before it says what its members mean, and otherwise keeps it for later.
+func readData(r *reader, e *event) {
+	if s := r.known[e.typ]; s != nil && r.json.PeekKind() == jsontext.KindBeginObject {
+		envelopes := r.fault
+		r.fault = nil
+		readObject(r, s.data, e)
+		r.fault, r.dataFault = envelopes, r.fault
+		return
+	}
 	r.data = r.value()
 	if r.broken != nil {
 		// Cut off or damaged inside data: what stands before the damage may still tell which order it is.
@@ -192,6 +199,7 @@ func readData(r *reader, _ *event) {
 	}
 }
 
+// readData reads the data that was kept, if any.
 func (r *reader) readData(fields []field[event], e *event) {
 	if r.data == nil {
 		return

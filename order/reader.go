@@ -25,10 +25,14 @@ import (
 type reader struct {
 	json   jsontext.Decoder
 	input  bytes.Buffer
+	source string // the text being read, which all text that is found in it is cut from
 	within string // JSON pointer of the value being read in the record
 	fault  *fault // of the first field that is missing or malformed
 	broken error  // why this is not JSON
-	data   []byte // the event's data member, aliasing the record
+
+	known     schemas
+	data      []byte // the event's data member, aliasing the record, if it is still to be read
+	dataFault *fault // fault for what was read of data
 }
 
 // fault is why an event is poison.
@@ -46,13 +50,13 @@ var readers = sync.Pool{New: func() any { return new(reader) }}
 func newReader() *reader { return readers.Get().(*reader) }
 
 func (r *reader) release() {
-	r.fault, r.broken, r.data = nil, nil, nil
+	r.fault, r.broken, r.data, r.dataFault = nil, nil, nil, nil
 	r.start("", nil) // a pooled reader must not hold a record of up to 10 MiB
 	readers.Put(r)
 }
 
 func (r *reader) start(within string, text []byte) {
-	r.within = within
+	r.within, r.source = within, string(text)
 	r.input = *bytes.NewBuffer(text) // the decoder reads from a buffer in place and never writes to it
 	r.json.Reset(&r.input)
 }
@@ -165,16 +169,17 @@ func (r *reader) text() (string, jsontext.Value, bool) {
 		r.malformed(v, "must be text")
 		return "", v, false
 	}
-	return unquote(v), v, true
+	return r.unquote(v), v, true
 }
 
-// unquote returns the text of a JSON string that the decoder has checked.
-func unquote(v jsontext.Value) string {
-	inner := v[1 : len(v)-1]
-	if bytes.IndexByte(inner, '\\') >= 0 {
-		inner, _ = jsontext.AppendUnquote(nil, v)
+// unquote returns the text of the JSON string that was read last.
+func (r *reader) unquote(v jsontext.Value) string {
+	if bytes.IndexByte(v, '\\') >= 0 {
+		inner, _ := jsontext.AppendUnquote(nil, v) // the decoder has checked it
+		return string(inner)
 	}
-	return string(inner)
+	quote := int(r.json.InputOffset()) - 1 // the closing one
+	return r.source[quote-(len(v)-2) : quote]
 }
 
 // anyText reads text of any length, empty text too.

@@ -93,12 +93,12 @@ type memoryWriter struct {
 	daemon *daemon
 }
 
-func (m memoryWriter) Submit(ctx context.Context, writes []*sink.Write) {
+func (m memoryWriter) Submit(ctx context.Context, writes []sink.Write) {
 	for _, w := range writes {
 		m.mu.Lock()
 		at := m.coming[&w.Mutations[0]]
 		m.mu.Unlock()
-		m.running.Go(func() { w.Settle(m.write(ctx, at, w.Mutations)) })
+		m.running.Go(func() { w.Record.Settle(m.write(ctx, at, w.Mutations)) })
 	}
 }
 

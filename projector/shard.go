@@ -52,6 +52,8 @@ type shard struct {
 	tracing  *tracing // nil: no spans
 	log      *zap.Logger
 
+	abort context.CancelCauseFunc // ends work; set by run
+
 	// Owned by run.
 	costPerRecord int64  // moving average of what a record takes of the budget, bytes
 	released      bool   // the lease was given back
@@ -62,7 +64,7 @@ type shard struct {
 
 // Writer applies the mutations of records: [penstock/sink/cassandra.Writer].
 type Writer interface {
-	Submit(ctx context.Context, writes []*sink.Write)
+	Submit(ctx context.Context, writes []sink.Write)
 }
 
 // Parker keeps a letter: nil means that it is durable. It waits while the store is out of reach.
@@ -73,6 +75,7 @@ type Parker interface {
 // record is a record on its way.
 type record struct {
 	stream.Record
+	shard  *shard
 	ticket checkpoint.Ticket
 	cost   int64 // what it takes of the budget, bytes
 	event  view.Event
@@ -88,6 +91,7 @@ const fetchReserve = stream.MaxReplyBytes
 func (s *shard) run(fetch, work context.Context) error {
 	work, abort := context.WithCancelCause(work)
 	defer abort(nil)
+	s.abort = abort
 	work = leased{work, s.lease}
 	fetch, stop := context.WithCancelCause(fetch)
 	defer stop(nil)
@@ -95,7 +99,7 @@ func (s *shard) run(fetch, work context.Context) error {
 	defer watching.Wait()
 	ended := make(chan struct{})
 	defer close(ended)
-	watching.Go(func() { s.watchLease(stop, abort, ended) })
+	watching.Go(func() { s.watchLease(stop, ended) })
 	defer context.AfterFunc(work, func() { stop(context.Cause(work)) })()
 
 	publishing, stopPublishing := context.WithCancel(work)
@@ -103,7 +107,7 @@ func (s *shard) run(fetch, work context.Context) error {
 	watching.Go(func() { s.publish(publishing) })
 
 	s.lease.CommitFrom(s.progress) // from here on each renewal of the lease commits the tracker's watermark
-	err := s.follow(fetch, work, abort)
+	err := s.follow(fetch, work)
 	return s.leave(work, err)
 }
 
@@ -126,7 +130,7 @@ func (l leased) Err() error {
 }
 
 // watchLease ends when the lease is lost or run returns.
-func (s *shard) watchLease(stop, abort context.CancelCauseFunc, ended <-chan struct{}) {
+func (s *shard) watchLease(stop context.CancelCauseFunc, ended <-chan struct{}) {
 	wanted := s.lease.HandOver()
 	for {
 		select {
@@ -134,7 +138,7 @@ func (s *shard) watchLease(stop, abort context.CancelCauseFunc, ended <-chan str
 			stop(errHandOver)
 			wanted = nil
 		case <-s.lease.Lost():
-			abort(s.lease.Cause())
+			s.abort(s.lease.Cause())
 			return
 		case <-ended:
 			return
@@ -146,7 +150,7 @@ func (s *shard) watchLease(stop, abort context.CancelCauseFunc, ended <-chan str
 var errHandOver = errors.New("lease is handed over")
 
 // follow reads batch after batch until there is a reason to end, and then waits until everything taken is settled.
-func (s *shard) follow(fetch, work context.Context, abort context.CancelCauseFunc) error {
+func (s *shard) follow(fetch, work context.Context) error {
 	for {
 		if err := s.reader.Ready(fetch); err != nil {
 			return s.drain(work, err)
@@ -163,7 +167,7 @@ func (s *shard) follow(fetch, work context.Context, abort context.CancelCauseFun
 		s.metrics.fetched(s.id, batch)
 		s.board.fetched(s.id, batch)
 		s.rate.spend(s.id, len(batch.Records))
-		s.take(work, abort, room, batch)
+		s.take(work, room, batch)
 		if batch.End {
 			if err := s.drain(work, nil); err != nil {
 				return err
@@ -231,27 +235,32 @@ func (s *shard) notePause(p *Pause) {
 }
 
 // take counts a batch's records, projects them, and submits what they become.
-func (s *shard) take(work context.Context, abort context.CancelCauseFunc, room int64, batch stream.Batch) {
-	records := make([]*record, len(batch.Records))
+func (s *shard) take(work context.Context, room int64, batch stream.Batch) {
+	records := make([]record, len(batch.Records))
 	for i, r := range batch.Records {
-		records[i] = &record{Record: r, ticket: s.tracker.Add(r.Sequence, r.Arrival)}
+		records[i] = record{Record: r, shard: s, ticket: s.tracker.Add(r.Sequence, r.Arrival)}
 	}
 	began := time.Now()
 	received := s.tracing.received(batch, began)
 	s.progress.read(batch, began)
-	writes := make([]*sink.Write, 0, len(records))
-	var unprojected []func() // settle the others
+	writes := make([]sink.Write, 0, len(records))
+	type failure struct {
+		record *record
+		err    error
+	}
+	var unprojected []failure
 	var total int64
-	for _, r := range records {
+	for i := range records {
+		r := &records[i]
 		result, err := s.project(r.Record)
 		r.event = result.Event
 		r.cost = cost(r.Record, result.Mutations)
 		total += r.cost
 		if err != nil {
-			unprojected = append(unprojected, func() { s.settle(abort, r, err) })
+			unprojected = append(unprojected, failure{r, err})
 			continue
 		}
-		writes = append(writes, &sink.Write{Mutations: result.Mutations, Settle: func(err error) { s.settle(abort, r, err) }})
+		writes = append(writes, sink.Write{Mutations: result.Mutations, Record: r})
 	}
 	s.tracing.process(received, began, records)
 	s.budget.correct(s.id, total-room)
@@ -259,8 +268,8 @@ func (s *shard) take(work context.Context, abort context.CancelCauseFunc, room i
 		s.metrics.projected(time.Since(began))
 		s.costPerRecord = (3*s.costPerRecord + total/n) / 4
 	}
-	for _, settle := range unprojected {
-		settle()
+	for _, u := range unprojected {
+		u.record.Settle(u.err)
 	}
 	s.writer.Submit(work, writes)
 }
@@ -292,13 +301,15 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprintf("the view panicked: %v", e.value) }
 
-// settle takes the answer for one record, from any goroutine.
-func (s *shard) settle(abort context.CancelCauseFunc, r *record, err error) {
+// Settle implements sink.Settler: it takes the answer for one record, from any goroutine.
+func (r *record) Settle(err error) {
+	s := r.shard
 	if err == nil {
 		s.tracker.Settle(r.ticket, checkpoint.Applied)
 		s.budget.correct(s.id, -r.cost)
 		s.metrics.applied(cmp.Or(r.event.Time, r.Arrival))
 		r.batch.settled(nil)
+		r.forget()
 		return
 	}
 	if p, ok := view.AsPoison(err); ok {
@@ -311,8 +322,11 @@ func (s *shard) settle(abort context.CancelCauseFunc, r *record, err error) {
 	}
 	s.budget.correct(s.id, -r.cost) // no outcome: the record stays in the stream
 	r.batch.settled(err)
-	abort(err) // changes nothing if the context's end was the error
+	s.abort(err) // changes nothing if the context's end was the error
 }
+
+// forget lets go of what was in the record: others of its batch may have long to go, and all are allocated at once.
+func (r *record) forget() { r.Record, r.event = stream.Record{}, view.Event{} }
 
 // parkRefused parks what was refused since the last time.
 func (s *shard) parkRefused(work context.Context) error {
@@ -366,6 +380,7 @@ func (s *shard) park(work context.Context, r refusal) error {
 	r.record.batch.parked(r.poison.Code)
 	s.log.Warn("record parked", zap.String("sequence", string(r.record.Sequence)),
 		zap.String("code", string(r.poison.Code)), zap.String("letter", path.Join(s.letters, letter.Key())))
+	r.record.forget()
 	return nil
 }
 

@@ -61,7 +61,7 @@ type processing struct {
 }
 
 // process begins the span of a batch that was projected from began on.
-func (t *tracing) process(ctx context.Context, began time.Time, records []*record) {
+func (t *tracing) process(ctx context.Context, began time.Time, records []record) {
 	if t == nil || len(records) == 0 {
 		return
 	}
@@ -70,17 +70,17 @@ func (t *tracing) process(ctx context.Context, began time.Time, records []*recor
 			attribute.String(operationAttribute, "project"), attribute.Int("messaging.batch.message_count", len(records))))
 	p := &processing{span: span}
 	p.open.Store(int64(len(records)))
-	for _, r := range records {
-		r.batch = p
+	for i := range records {
+		records[i].batch = p
 	}
 }
 
 // links returns the sampled traces that records come from.
-func links(records []*record) []trace.Link {
+func links(records []record) []trace.Link {
 	var out []trace.Link
 	seen := map[string]bool{}
-	for _, r := range records {
-		parent := r.event.TraceParent
+	for i := range records {
+		parent := records[i].event.TraceParent
 		if parent == "" || seen[parent] || len(out) == maxLinks {
 			continue
 		}

@@ -70,10 +70,10 @@ func TestAnAnswerThatBringsNothingHasNoSpan(t *testing.T) {
 
 func TestOnlySampledTracesAreLinkedAndEachOnce(t *testing.T) {
 	const id = "0af7651916cd43dd8448eb211c80319c"
-	parent := func(i int, flags string) *record {
-		return &record{event: view.Event{TraceParent: fmt.Sprintf("00-%s-%016x-%s", id, i+1, flags)}}
+	parent := func(i int, flags string) record {
+		return record{event: view.Event{TraceParent: fmt.Sprintf("00-%s-%016x-%s", id, i+1, flags)}}
 	}
-	records := []*record{parent(0, "01"), parent(0, "01"), parent(1, "00"), {}, {event: view.Event{TraceParent: "nonsense"}}, parent(2, "01")}
+	records := []record{parent(0, "01"), parent(0, "01"), parent(1, "00"), {}, {event: view.Event{TraceParent: "nonsense"}}, parent(2, "01")}
 	got := links(records)
 	if len(got) != 2 || got[0].SpanContext.TraceID().String() != id || got[1].SpanContext.SpanID().String() != "0000000000000003" {
 		t.Errorf("links %v", got)
@@ -89,8 +89,8 @@ func TestOnlySampledTracesAreLinkedAndEachOnce(t *testing.T) {
 // Without a tracer nothing is done for spans.
 func TestNoTracerCostsNothing(t *testing.T) {
 	x := newTracing(nil, "s", "shardId-0")
-	batch, r := stream.Batch{Records: make([]stream.Record, 1)}, &record{}
-	records, now := []*record{r}, time.Now()
+	batch, records, now := stream.Batch{Records: make([]stream.Record, 1)}, make([]record, 1), time.Now()
+	r := &records[0]
 	if n := testing.AllocsPerRun(100, func() {
 		x.process(x.received(batch, now), now, records)
 		r.batch.parked("")

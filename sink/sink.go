@@ -16,11 +16,16 @@ import (
 // Write is the mutations of one record on their way.
 type Write struct {
 	Mutations []view.Mutation
+	Record    Settler
+}
+
+// Settler is a record that waits for its outcome.
+type Settler interface {
 	// Settle is called exactly once, from any goroutine, and must not block. Nil means that every mutation is
 	// acknowledged at the configured consistency level. Otherwise the error is a [*view.Poison]: park the record;
 	// an error whose [DispositionOf] is Fatal: stop; or the cause of the context's end: the outcome is unknown and
 	// nothing is owed.
-	Settle func(error)
+	Settle(err error)
 }
 
 // Disposition is what an error means for what was tried. It is decided once, where a driver's error enters.

@@ -137,7 +137,8 @@ func (r *rig) drain(ctx context.Context, pair int, profile string) (drain, error
 	return drain{figures: f, events: f.Rows / rowsPerEvent, mallocs: float64(last.Mallocs), peak: peak}, fleet.Stop(ctx)
 }
 
-// profileTo writes a CPU profile of some seconds of a daemon to a file, if one is named.
+// profileTo writes a CPU profile of some seconds of a daemon to a file, if one is named, and beside it, in a file that
+// ends in .allocs, where the daemon had allocated by then.
 func profileTo(ctx context.Context, file string, d *e2e.Daemon) error {
 	if file == "" {
 		return nil
@@ -149,7 +150,14 @@ func profileTo(ctx context.Context, file string, d *e2e.Daemon) error {
 	if _, err := d.Await(ctx, func(e e2e.Entry) bool { return e.Message == "shard starts" }); err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin.Address+"/debug/pprof/profile?seconds=5", nil)
+	if err := download(ctx, "http://"+admin.Address+"/debug/pprof/profile?seconds=5", file); err != nil {
+		return err
+	}
+	return download(ctx, "http://"+admin.Address+"/debug/pprof/allocs", file+".allocs")
+}
+
+func download(ctx context.Context, url, file string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}

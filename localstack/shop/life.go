@@ -22,11 +22,11 @@ const (
 	maxDisplacedBy = 3  // later events of its own order that may overtake an event
 )
 
-// meanGap is the mean distance between two events of one order, in order openings, and so decides how many orders are
-// open at one time.
-func meanGap(orders int) float64 {
-	return min(max(float64(orders)/20, 2), 100)
-}
+// The bounds of [Config.MeanGap].
+const (
+	minGap = 2.0
+	maxGap = 1e6
+)
 
 // live returns the life of order n of a run, with the place at which each event is sent.
 func live(cfg Config, n int) []step {
@@ -35,7 +35,7 @@ func live(cfg Config, n int) []step {
 	customer := fmt.Sprintf("c-%d", 10_000+rand.NewZipf(r, 1.2, 4, uint64(cfg.Customers-1)).Uint64())
 	order := newUUID(r)
 
-	gap := meanGap(cfg.Orders)
+	gap := cfg.MeanGap
 	horizon := float64(cfg.Orders) + maxLife*(1+maxGapMeans*gap)
 	begin := cfg.Now.Add(-cfg.Span)
 	if r.IntN(25) == 0 {

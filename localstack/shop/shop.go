@@ -43,6 +43,9 @@ type Config struct {
 	DuplicateShare float64
 	// DisplacedShare of all distinct events arrive after one, two or three later events of their own order, 0 to 0.5.
 	DisplacedShare float64
+	// MeanGap is the mean distance between two events of one order, in orders placed meanwhile, at least 2: it decides
+	// how many orders are open at one time. 0 means a twentieth of Orders, but no less than 2 and no more than 100.
+	MeanGap float64
 	// Now is the run's own present: no time in any event is later, save those damaged on purpose. It must not be more
 	// than five minutes ahead of the arrival of the first record, or the events would rightly be refused. Required, and
 	// not before 2010, since some orders are years old.
@@ -61,6 +64,9 @@ type Shop struct {
 func New(cfg Config) (*Shop, error) {
 	if cfg.Customers == 0 {
 		cfg.Customers = max(1, cfg.Orders/5)
+	}
+	if cfg.MeanGap == 0 {
+		cfg.MeanGap = min(max(float64(cfg.Orders)/20, minGap), 100)
 	}
 	if cfg.Span == 0 {
 		cfg.Span = DefaultSpan
@@ -91,6 +97,9 @@ func (c Config) validate() error {
 		if !(share.value >= 0 && share.value <= share.top) {
 			wrong = append(wrong, fmt.Errorf("%s is %v, want 0 to %v", share.name, share.value, share.top))
 		}
+	}
+	if !(c.MeanGap >= minGap && c.MeanGap <= maxGap) {
+		wrong = append(wrong, fmt.Errorf("mean gap is %v, want %v to %v", c.MeanGap, minGap, maxGap))
 	}
 	if c.Now.Year() < 2010 {
 		wrong = append(wrong, fmt.Errorf("now is %v, want 2010 or later", c.Now))

@@ -188,6 +188,30 @@ func TestOrdersInterleaveAndCustomersFollowZipf(t *testing.T) {
 	}
 }
 
+func TestTheMeanGapSpreadsOrders(t *testing.T) {
+	distance := func(c Config) (mean float64) {
+		s, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened, pairs := 0, 0
+		last := map[string]int{}
+		for e := range s.Events() {
+			if e.Type == typePlaced {
+				opened++
+			}
+			if before, ok := last[e.OrderID]; ok && opened < c.Orders { // behind the last opening there is no distance
+				mean += float64(opened - before)
+				pairs++
+			}
+			last[e.OrderID] = opened
+		}
+		return mean / float64(pairs)
+	}
+	// A truncated exponential distance of mean (1 - e⁻³) gaps, and one.
+	within(t, "orders placed between two events of one", int(distance(Config{Seed: 5, Orders: 20_000, Now: noon, MeanGap: 200})), 191)
+}
+
 func TestPayloadsAreDistinctButForRepetitions(t *testing.T) {
 	owner := make(map[string]string)
 	for _, e := range busy(t, 6, 2_000) {
@@ -246,11 +270,13 @@ func TestParcelsHoldWhatWasOrdered(t *testing.T) {
 }
 
 func TestNewNamesEveryWrongField(t *testing.T) {
-	_, err := New(Config{Orders: 0, Customers: -1, DamagedShare: 2, DuplicateShare: math.NaN(), DisplacedShare: 0.6, Span: time.Second})
+	_, err := New(Config{Orders: 0, Customers: -1, DamagedShare: 2, DuplicateShare: math.NaN(), DisplacedShare: 0.6, MeanGap: 1,
+		Span: time.Second})
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, field := range []string{"orders", "customers", "damaged share", "duplicate share", "displaced share", "now", "span"} {
+	for _, field := range []string{"orders", "customers", "damaged share", "duplicate share", "displaced share", "mean gap", "now",
+		"span"} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("%q does not name %s", err, field)
 		}

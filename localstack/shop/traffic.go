@@ -82,7 +82,7 @@ func (t *traffic) repeatAfter() float64 {
 	if t.random.IntN(3) == 0 {
 		return t.random.Float64()
 	}
-	return 1 + t.random.ExpFloat64()*meanGap(t.cfg.Orders)
+	return 1 + t.random.ExpFloat64()*t.cfg.MeanGap
 }
 
 // damage replaces the payload by a damaged one. Of the ways that fit the type of event it takes the one least used so

@@ -9,29 +9,6 @@ import (
 	"penstock/view"
 )
 
-// encoded binds a value, which is CQL encoded already.
-type encoded struct{ value view.Value }
-
-// MarshalCQL implements gocql.Marshaler. The driver copies the bytes into its frame and changes nothing of them.
-func (e *encoded) MarshalCQL(gocql.TypeInfo) ([]byte, error) { return e.value.Shared(), nil }
-
-// collection binds the entries of a map or the elements of a set that are to be added: their number in four bytes, then
-// each with its length.
-type collection struct{ bytes []byte }
-
-func newCollection() *collection { return &collection{make([]byte, 4, 256)} }
-
-func (c *collection) add(kind view.Kind, cell view.Cell) {
-	binary.BigEndian.PutUint32(c.bytes, binary.BigEndian.Uint32(c.bytes)+1)
-	c.bytes = appendElement(c.bytes, cell.Path)
-	if kind == view.KindMap {
-		c.bytes = appendElement(c.bytes, cell.Value)
-	}
-}
-
-// MarshalCQL implements gocql.Marshaler.
-func (c *collection) MarshalCQL(gocql.TypeInfo) ([]byte, error) { return c.bytes, nil }
-
 // decoded receives bytes as they are; null is told from empty by valid.
 type decoded struct {
 	bytes []byte

@@ -122,7 +122,7 @@ func (i *inspection) differ(differences []difference) {
 			name = i.keyspace + "." + d.table + "." + d.name
 		}
 		switch {
-		case d.missing && d.object != "column": // setup adds no columns to a table that stands
+		case d.setupMakesIt():
 			i.found(d.object, name, diagnosis.Missing, "does not exist", runSetup)
 		case d.missing:
 			i.found(d.object, name, diagnosis.Missing, fmt.Sprintf("does not exist; the view has it as %s", d.has),
@@ -206,7 +206,7 @@ func (i *inspection) inspectWriting(ctx context.Context, t view.Table, name stri
 	for _, k := range d.keys {
 		key = append(key, nobody(k.Type))
 	}
-	args, err := d.bind(statement{key: key, stamp: oldestStamp})
+	args, err := new(binder).bind(d, statement{key: key, stamp: oldestStamp})
 	if err != nil {
 		i.failed("right", right, err)
 		return

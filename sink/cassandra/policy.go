@@ -36,9 +36,8 @@ func (p *pinnedPolicy) Pick(statement gocql.ExecutableStatement) gocql.NextHost 
 	return p.HostSelectionPolicy.Pick(statement)
 }
 
-// candidates returns up to n hosts for a partition, its replicas that are up first.
-func (p *pinnedPolicy) candidates(keyspace string, routingKey []byte, n int) []gocql.SelectedHost {
-	hosts := make([]gocql.SelectedHost, 0, n)
+// candidates appends up to n hosts for a partition, its replicas that are up first.
+func (p *pinnedPolicy) candidates(hosts []gocql.SelectedHost, keyspace string, routingKey []byte, n int) []gocql.SelectedHost {
 	next := p.HostSelectionPolicy.Pick(route{keyspace, routingKey})
 	for host := next(); host != nil && len(hosts) < n; host = next() {
 		hosts = append(hosts, host)

@@ -2,6 +2,8 @@ package cassandra
 
 import (
 	"context"
+	"hash/maphash"
+	"math/bits"
 	"slices"
 	"sync/atomic"
 
@@ -26,21 +28,24 @@ type job struct {
 // done gives one of the job's requests its outcome.
 func (j *job) done(err error) {
 	if err != nil {
-		j.err.CompareAndSwap(nil, &err)
+		failure := err // a copy, so that success allocates nothing
+		j.err.CompareAndSwap(nil, &failure)
 	}
 	if j.left.Add(-1) > 0 {
 		return
 	}
+	// Others of its page may have long to go, and jobs are allocated by the page.
+	j.write.Mutations = nil
 	if failed := j.err.Load(); failed != nil {
-		j.write.Settle(*failed)
+		j.write.Record.Settle(*failed)
 		return
 	}
-	j.write.Settle(nil)
+	j.write.Record.Settle(nil)
 }
 
 // part is a mutation and the record it belongs to.
 type part struct {
-	mutation view.Mutation
+	mutation *view.Mutation
 	job      *job
 }
 
@@ -50,88 +55,103 @@ type request struct {
 	table     *table
 	partition []view.Value
 	parts     []part
+	size      int // of the mutations, in bytes
 }
 
 // plan turns the writes of a page of records into requests. Mutations of one partition stand together and keep their
-// order, which matters to nobody but a reader of a trace.
-func plan(ctx context.Context, tables map[string]*table, writes []*sink.Write) []*request {
-	type chunk struct {
-		*request
-		bytes int
+// order, which matters to nobody but a reader of a trace. What a page needs is allocated at once.
+func plan(ctx context.Context, tables map[string]*table, writes []sink.Write) []request {
+	total := 0
+	for i := range writes {
+		total += len(writes[i].Mutations)
 	}
-	open := make(map[partition]chunk, 2*len(writes)) // the request of each partition that still has room
-	requests := make([]*request, 0, 2*len(writes))
-	jobs := make([]job, len(writes))
-	for i, w := range writes {
-		if len(w.Mutations) == 0 {
-			w.Settle(nil)
-			continue
-		}
-		j := &jobs[i]
-		j.write = w
-		for _, m := range w.Mutations {
+	requests := make([]request, 0, total)
+	chosen := make([]int32, 0, total)     // each mutation's request
+	count := make([]int32, 0, total)      // each request's mutations
+	open := make(map[uint64]int32, total) // the last request of each partition, by the partition's hash
+	for i := range writes {
+		for k := range writes[i].Mutations {
+			m := &writes[i].Mutations[k]
 			t := tables[m.Table]
-			key := partitionOf(t, m)
-			size := m.Size()
-			c := open[key]
-			// A mutation has at most two stamps, so at most two statements.
-			if c.request == nil || c.bytes+size > maxRequestBytes || 2*(len(c.parts)+1) > maxRequestStatements {
-				c = chunk{request: &request{ctx: ctx, table: t, partition: m.Key[:len(t.Partition)]}}
-				requests = append(requests, c.request)
+			partition := m.Key[:len(t.Partition)]
+			size, hash := m.Size(), hashOf(t, partition)
+			n, ok := open[hash]
+			if !ok || !requests[n].takes(t, partition, size, count[n]) {
+				n = int32(len(requests))
+				open[hash] = n
+				requests = append(requests, request{ctx: ctx, table: t, partition: partition})
+				count = append(count, 0)
 			}
-			if n := len(c.parts); n == 0 || c.parts[n-1].job != j {
+			requests[n].size += size
+			count[n]++
+			chosen = append(chosen, n)
+		}
+	}
+	parts := make([]part, total)
+	for n := range requests {
+		requests[n].parts, parts = parts[:0:count[n]], parts[count[n]:]
+	}
+	jobs := make([]job, len(writes))
+	for i := range writes {
+		j := &jobs[i]
+		j.write = &writes[i]
+		for k := range j.write.Mutations {
+			r := &requests[chosen[0]]
+			chosen = chosen[1:]
+			if n := len(r.parts); n == 0 || r.parts[n-1].job != j {
 				j.left.Add(1)
 			}
-			c.bytes += size
-			c.parts = append(c.parts, part{m, j})
-			open[key] = c
+			r.parts = append(r.parts, part{&j.write.Mutations[k], j})
+		}
+		if len(j.write.Mutations) == 0 {
+			j.write.Record.Settle(nil)
 		}
 	}
 	return requests
 }
 
-// partition names a partition of a table, as a key of maps. Keys of up to three columns are compared as they are.
-type partition struct {
-	table *table
-	first [3]view.Value
-	rest  string
+// takes reports whether a request with n mutations has room for one more of a partition. Two partitions may have the
+// same hash.
+func (r *request) takes(t *table, partition []view.Value, size int, n int32) bool {
+	// A mutation has at most two stamps, so at most two statements.
+	return r.table == t && r.size+size <= maxRequestBytes && 2*(n+1) <= maxRequestStatements && slices.Equal(r.partition, partition)
 }
 
-func partitionOf(t *table, m view.Mutation) partition {
-	p := partition{table: t}
-	n := len(t.Partition)
-	copy(p.first[:], m.Key[:n])
-	if n > len(p.first) {
-		p.rest = m.PartitionKey(n)
+var hashSeed = maphash.MakeSeed()
+
+// hashOf tells partitions apart, nearly always.
+func hashOf(t *table, partition []view.Value) uint64 {
+	hash := t.seed
+	for _, v := range partition {
+		hash = bits.RotateLeft64(hash, 23)*31 ^ maphash.Bytes(hashSeed, v.Shared())
 	}
-	return p
+	return hash
 }
 
-// statements merges the request's mutations row by row, so that what came twice is sent once.
-func (r *request) statements() []statement {
+// statements merges the request's mutations row by row, so that what came twice is sent once, and appends the rows'
+// UPDATEs to out.
+func (r *request) statements(out []statement) []statement {
 	if len(r.parts) == 1 {
-		m := r.parts[0].mutation
-		return statements(make([]statement, 0, 2), m.Key, m.Cells)
+		return statements(out, r.parts[0].mutation.Key, r.parts[0].mutation.Cells)
 	}
-	out := make([]statement, 0, 2*len(r.parts))
 	merged := make([]bool, len(r.parts))
 	for i, p := range r.parts {
 		if merged[i] {
 			continue
 		}
-		var cells []view.Cell
-		for j := i; j < len(r.parts); j++ {
+		cells := p.mutation.Cells
+		for j := i + 1; j < len(r.parts); j++ {
 			if other := r.parts[j].mutation; slices.Equal(other.Key, p.mutation.Key) {
 				merged[j] = true
-				cells = append(cells, other.Cells...)
+				cells = view.Merge(cells, other.Cells)
 			}
 		}
-		out = statements(out, p.mutation.Key, view.Merge(cells, nil))
+		out = statements(out, p.mutation.Key, cells)
 	}
 	return out
 }
 
-// settle gives every record in the request the same outcome.
+// settle gives every record in the request the same outcome. The request is not used after that.
 func (r *request) settle(err error) {
 	var last *job
 	for _, p := range r.parts {
@@ -140,6 +160,7 @@ func (r *request) settle(err error) {
 		}
 		last = p.job
 	}
+	clear(r.parts) // the page's others keep the array, and should not keep the mutations
 }
 
 // split returns a request for each record in r, so that one that Cassandra refuses is found out.
@@ -151,6 +172,7 @@ func (r *request) split() []*request {
 		}
 		last := out[len(out)-1]
 		last.parts = append(last.parts, p)
+		last.size += p.mutation.Size()
 	}
 	return out
 }

@@ -63,20 +63,23 @@ type outcome struct {
 	err   error
 }
 
-func writesOf(mutations [][]view.Mutation) ([]*sink.Write, []outcome) {
+// Settle implements sink.Settler.
+func (o *outcome) Settle(err error) {
+	o.times++
+	o.err = err
+}
+
+func writesOf(mutations [][]view.Mutation) ([]sink.Write, []outcome) {
 	outcomes := make([]outcome, len(mutations))
-	writes := make([]*sink.Write, len(mutations))
+	writes := make([]sink.Write, len(mutations))
 	for i, m := range mutations {
-		writes[i] = &sink.Write{Mutations: m, Settle: func(err error) {
-			outcomes[i].times++
-			outcomes[i].err = err
-		}}
+		writes[i] = sink.Write{Mutations: m, Record: &outcomes[i]}
 	}
 	return writes, outcomes
 }
 
 // identity says which mutation of which record a part is.
-func identity(m view.Mutation) string { return fmt.Sprintf("%p", m.Cells) }
+func identity(m *view.Mutation) string { return fmt.Sprintf("%p", m.Cells) }
 
 func TestEveryMutationIsInExactlyOneRequestOfItsPartition(t *testing.T) {
 	tables := twoTables()
@@ -85,8 +88,8 @@ func TestEveryMutationIsInExactlyOneRequestOfItsPartition(t *testing.T) {
 		writes, _ := writesOf(mutations)
 		var want []string
 		for _, w := range writes {
-			for _, m := range w.Mutations {
-				want = append(want, identity(m))
+			for i := range w.Mutations {
+				want = append(want, identity(&w.Mutations[i]))
 			}
 		}
 		var got []string
@@ -99,14 +102,14 @@ func TestEveryMutationIsInExactlyOneRequestOfItsPartition(t *testing.T) {
 					!slices.Equal(p.mutation.Key[:len(r.table.Partition)], r.partition) {
 					t.Errorf("a mutation of %s, %v stands in a request to %s, %v", p.mutation.Table, p.mutation.Key, r.table.name, r.partition)
 				}
-				if !slices.ContainsFunc(p.job.write.Mutations, func(m view.Mutation) bool { return identity(m) == identity(p.mutation) }) {
+				if !slices.ContainsFunc(p.job.write.Mutations, func(m view.Mutation) bool { return identity(&m) == identity(p.mutation) }) {
 					t.Error("a mutation stands under another record's job")
 				}
 			}
 			if len(r.parts) > 1 && size > maxRequestBytes {
 				t.Errorf("%d mutations of %d bytes together, at most %d go as one", len(r.parts), size, maxRequestBytes)
 			}
-			if n := len(r.statements()); n > maxRequestStatements {
+			if n := len(r.statements(nil)); n > maxRequestStatements {
 				t.Errorf("%d statements in one request, at most %d", n, maxRequestStatements)
 			}
 		}
@@ -143,7 +146,10 @@ func TestEveryWriteIsSettledOnceHoweverItsRequestsEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		mutations := rapid.SliceOfN(aWrite(), 1, 15).Draw(t, "writes")
 		writes, outcomes := writesOf(mutations)
-		requests := plan(t.Context(), tables, writes)
+		var requests []*request
+		for _, r := range plan(t.Context(), tables, writes) {
+			requests = append(requests, &r)
+		}
 		for i, o := range outcomes {
 			if early := len(mutations[i]) == 0; (o.times == 1) != early || o.err != nil {
 				t.Errorf("record %d with %d mutations was settled %d times before anything was sent", i, len(mutations[i]), o.times)
@@ -164,7 +170,7 @@ func TestEveryWriteIsSettledOnceHoweverItsRequestsEnd(t *testing.T) {
 		}
 		for i, o := range outcomes {
 			want := error(nil)
-			if guilty[writes[i]] {
+			if guilty[&writes[i]] {
 				want = failure
 			}
 			if o.times != 1 || o.err != want {
@@ -227,7 +233,7 @@ func TestStatementsWriteTheMergeOfTheMutations(t *testing.T) {
 		r := &request{ctx: context.Background(), table: tables[table.Name]}
 		want := map[string][]view.Cell{}
 		for _, m := range viewtest.Mutations(t, table) {
-			r.parts = append(r.parts, part{mutation: m})
+			r.parts = append(r.parts, part{mutation: &m})
 			want[m.RowKey()] = view.Merge(want[m.RowKey()], m.Cells)
 		}
 		got := map[string][]view.Cell{}
@@ -236,18 +242,13 @@ func TestStatementsWriteTheMergeOfTheMutations(t *testing.T) {
 			stamp view.Stamp
 		}
 		seen := map[rowStamp]bool{}
-		for _, s := range r.statements() {
+		for _, s := range r.statements(nil) {
 			row := view.Mutation{Table: table.Name, Key: s.key}.RowKey()
 			if seen[rowStamp{row, s.stamp}] {
 				t.Errorf("two statements for one row with stamp %d", s.stamp)
 			}
 			seen[rowStamp{row, s.stamp}] = true
-			for _, c := range s.cells {
-				if c.Stamp != s.stamp {
-					t.Errorf("a cell with stamp %d stands in a statement with %d", c.Stamp, s.stamp)
-				}
-			}
-			got[row] = append(got[row], s.cells...)
+			got[row] = append(got[row], withStamp(s)...)
 		}
 		for row, cells := range got {
 			got[row] = view.Merge(cells, nil)
@@ -259,6 +260,16 @@ func TestStatementsWriteTheMergeOfTheMutations(t *testing.T) {
 			t.Errorf("cells sent (-merge +statements):\n%s", d)
 		}
 	})
+}
+
+// withStamp returns the cells that a statement sets.
+func withStamp(s statement) (cells []view.Cell) {
+	for _, c := range s.cells {
+		if c.Stamp == s.stamp {
+			cells = append(cells, c)
+		}
+	}
+	return cells
 }
 
 func TestBackoffIsJitteredAndBounded(t *testing.T) {

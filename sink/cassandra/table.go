@@ -2,11 +2,9 @@ package cassandra
 
 import (
 	"fmt"
+	"hash/maphash"
 	"strings"
 
-	"github.com/apache/cassandra-gocql-driver/v2"
-
-	"penstock/sink"
 	"penstock/view"
 )
 
@@ -21,6 +19,7 @@ type table struct {
 	index     map[string]int // column name to its place in columns
 	updateCQL string
 	selectCQL string
+	seed      uint64 // what tells its partitions from those of other tables where they are hashed
 }
 
 func newTable(keyspace string, t view.Table, g view.Generation) *table {
@@ -30,6 +29,7 @@ func newTable(keyspace string, t view.Table, g view.Generation) *table {
 		keys:    t.Keys(),
 		columns: t.AllColumns(),
 		index:   map[string]int{},
+		seed:    maphash.String(hashSeed, t.Name),
 	}
 	sets := make([]string, len(d.columns))
 	names := make([]string, len(d.columns))
@@ -52,62 +52,27 @@ func newTable(keyspace string, t view.Table, g view.Generation) *table {
 	return d
 }
 
-// statement is one UPDATE: the cells of one row that share a stamp, none of them twice.
+// statement is one UPDATE: those cells of one row, none of them twice, that have its stamp. The others stand among
+// them, since most rows have one stamp and cells are shared.
 type statement struct {
 	key   []view.Value
 	stamp view.Stamp
 	cells []view.Cell
 }
 
-// statements returns the UPDATEs for the cells of one row, one for each stamp among them.
+// statements appends the UPDATEs for the cells of one row, one for each stamp among them.
 func statements(out []statement, key []view.Value, cells []view.Cell) []statement {
 	mine := len(out)
 next:
 	for _, c := range cells {
 		for i := mine; i < len(out); i++ {
 			if out[i].stamp == c.Stamp {
-				out[i].cells = append(out[i].cells, c)
 				continue next
 			}
 		}
-		rest := make([]view.Cell, 0, len(cells))
-		out = append(out, statement{key: key, stamp: c.Stamp, cells: append(rest, c)})
+		out = append(out, statement{key: key, stamp: c.Stamp, cells: cells})
 	}
 	return out
-}
-
-// bind returns the values of t.updateCQL's markers for s. The error is a fault of the view.
-func (t *table) bind(s statement) ([]any, error) {
-	args := make([]any, 1+len(t.columns)+len(t.keys))
-	args[0] = int64(s.stamp)
-	for i := range t.columns {
-		args[1+i] = gocql.UnsetValue
-	}
-	values := make([]encoded, len(s.cells)+len(s.key)) // one allocation for all of them
-	for n, c := range s.cells {
-		i, ok := t.index[c.Column]
-		if !ok {
-			return nil, &sink.Error{Disposition: sink.Fatal, Op: "bind " + t.name,
-				Err: fmt.Errorf("the view set column %s, which its table does not have", c.Column)}
-		}
-		if typ := t.columns[i].Type; typ.IsCollection() {
-			entries, ok := args[1+i].(*collection)
-			if !ok {
-				entries = newCollection()
-				args[1+i] = entries
-			}
-			entries.add(typ.Kind(), c)
-		} else {
-			values[n] = encoded{c.Value}
-			args[1+i] = &values[n]
-		}
-	}
-	for i, v := range s.key {
-		n := len(s.cells) + i
-		values[n] = encoded{v}
-		args[1+len(t.columns)+i] = &values[n]
-	}
-	return args, nil
 }
 
 // maxKeyBytes bounds a partition key as it is stored, and a clustering column.

@@ -73,18 +73,20 @@ func NewWriter(s *Session, c WriterConfig) (*Writer, error) {
 	return &Writer{session: s, config: c, tables: tables, gate: newGate(c.MaxRequestsPerHost)}, nil
 }
 
-// Submit takes writes and returns at once; each is settled later. Once ctx ends, nothing more of them is sent, and what
-// has no outcome yet is settled with the cause of ctx's end. The number of writes in hand is the caller's to bound. A
-// mutation of a table that the view does not have panics: the view broke its promise.
-func (w *Writer) Submit(ctx context.Context, writes []*sink.Write) {
+// Submit takes writes over, the slice with them, and returns at once; each is settled later. Once ctx ends, nothing more
+// of them is sent, and what has no outcome yet is settled with the cause of ctx's end. The number of writes in hand is
+// the caller's to bound. A mutation of a table that the view does not have panics: the view broke its promise.
+func (w *Writer) Submit(ctx context.Context, writes []sink.Write) {
 	requests := plan(ctx, w.tables, writes)
 	capacity := w.gate.capacity()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.queue = append(w.queue, requests...)
+	for i := range requests {
+		w.queue = append(w.queue, &requests[i])
+	}
 	for range min(len(requests), capacity-w.workers) {
 		w.workers++
-		w.running.Go(w.work)
+		w.running.Go(func() { (&worker{Writer: w}).work() })
 	}
 }
 
@@ -94,8 +96,17 @@ func (w *Writer) SetLimit(n int) { w.gate.setLimit(max(1, n)) }
 // Wait returns when no worker is left, which is when everything submitted is settled.
 func (w *Writer) Wait() { w.running.Wait() }
 
+// worker sends requests, one at a time, and uses its memory again from one to the next.
+type worker struct {
+	*Writer
+	bound      binder
+	statements []statement
+	candidates []gocql.SelectedHost
+	hosts      []string // their ids
+}
+
 // work sends requests until the queue is empty.
-func (w *Writer) work() {
+func (w *worker) work() {
 	for {
 		w.mu.Lock()
 		if len(w.queue) == 0 {
@@ -113,10 +124,11 @@ func (w *Writer) work() {
 }
 
 // apply sends a request until it has an outcome, and settles it.
-func (w *Writer) apply(r *request) {
+func (w *worker) apply(r *request) {
 	refusals := 0 // in a row, for reasons that may be a record's
 	for attempt := 0; ; attempt++ {
-		err := w.attempt(r, r.statements())
+		w.statements = r.statements(w.statements[:0])
+		err := w.attempt(r, w.statements)
 		if err == nil {
 			r.settle(nil)
 			return
@@ -154,7 +166,7 @@ func (w *Writer) apply(r *request) {
 // yet to learn of a column. So a record is blamed only when its row's own statement gets through without its values, to
 // the same replicas, or when its key cannot be any row's. Where that does not get through either, nobody is guilty yet,
 // unless the table is gone: then the writer cannot go on.
-func (w *Writer) judge(r *request, d sink.Disposition, refusals, tries int, cause error) bool {
+func (w *worker) judge(r *request, d sink.Disposition, refusals, tries int, cause error) bool {
 	code := view.CodeRejected
 	if d == sink.Unknown {
 		if refusals < unknownTries {
@@ -195,49 +207,46 @@ func (w *Writer) judge(r *request, d sink.Disposition, refusals, tries int, caus
 }
 
 // attempt sends statements of a request's partition once, through a permit of one of its hosts.
-func (w *Writer) attempt(r *request, statements []statement) error {
+func (w *worker) attempt(r *request, statements []statement) error {
 	if over := ended(r.ctx); over != nil {
 		return over
 	}
-	candidates := w.session.policy.candidates(w.session.keyspace, routingKey(r.partition), maxCandidates)
-	if len(candidates) == 0 {
+	w.candidates = w.session.policy.candidates(w.candidates[:0], w.session.keyspace, routingKey(r.partition), maxCandidates)
+	if len(w.candidates) == 0 {
 		return gocql.ErrNoConnections
 	}
-	hosts := make([]string, len(candidates))
-	for i, c := range candidates {
-		hosts[i] = c.Info().HostID()
+	w.hosts = w.hosts[:0]
+	for _, c := range w.candidates {
+		w.hosts = append(w.hosts, c.Info().HostID())
 	}
-	chosen, err := w.gate.acquire(r.ctx, hosts)
+	chosen, err := w.gate.acquire(r.ctx, w.hosts)
 	if err != nil {
 		return err
 	}
 	if over := ended(r.ctx); over != nil { // while it waited for the permit
-		w.gate.release(hosts[chosen])
+		w.gate.release(w.hosts[chosen])
 		return over
 	}
 	start := time.Now()
-	err = w.execute(pin(r.ctx, candidates[chosen]), r, statements)
+	err = w.execute(pin(r.ctx, w.candidates[chosen]), r, statements)
 	took := time.Since(start)
-	w.gate.release(hosts[chosen])
+	w.gate.release(w.hosts[chosen])
 	var seen error
 	if err != nil {
 		seen = &sink.Error{Disposition: classify(err), Op: "write " + r.table.name, Err: err}
 	}
-	w.config.Observe(candidates[chosen].Info().ConnectAddressAndPort(), took, seen)
+	w.config.Observe(w.candidates[chosen].Info().ConnectAddressAndPort(), took, seen)
 	return err
 }
 
 // execute sends statements of the request's partition: as one UNLOGGED batch, which Cassandra applies as one mutation
 // since all are of one partition, or one by one where they are too large for that.
-func (w *Writer) execute(ctx context.Context, r *request, statements []statement) error {
-	size := 0
-	for _, p := range r.parts {
-		size += p.mutation.Size()
-	}
-	if len(statements) > 1 && size <= maxRequestBytes {
+func (w *worker) execute(ctx context.Context, r *request, statements []statement) error {
+	defer w.bound.reset()
+	if len(statements) > 1 && r.size <= maxRequestBytes {
 		batch := w.session.driver.Batch(gocql.UnloggedBatch).DefaultTimestamp(false)
 		for _, s := range statements {
-			args, err := r.table.bind(s)
+			args, err := w.bound.bind(r.table, s)
 			if err != nil {
 				return err
 			}
@@ -246,7 +255,7 @@ func (w *Writer) execute(ctx context.Context, r *request, statements []statement
 		return batch.ExecContext(ctx)
 	}
 	for _, s := range statements {
-		args, err := r.table.bind(s)
+		args, err := w.bound.bind(r.table, s)
 		if err != nil {
 			return err
 		}

@@ -57,19 +57,33 @@ func newTestWriter(t *testing.T, session *Session, v view.View) *Writer {
 
 // apply submits mutations, each as a record of its own, and returns what each was settled with.
 func apply(w *Writer, ctx context.Context, mutations []view.Mutation) []error {
-	outcomes := make([]error, len(mutations))
+	outcomes := make([]awaited, len(mutations))
 	var settled sync.WaitGroup
 	settled.Add(len(mutations))
-	writes := make([]*sink.Write, len(mutations))
+	writes := make([]sink.Write, len(mutations))
 	for i, m := range mutations {
-		writes[i] = &sink.Write{Mutations: []view.Mutation{m}, Settle: func(err error) {
-			outcomes[i] = err
-			settled.Done()
-		}}
+		outcomes[i].settled = &settled
+		writes[i] = sink.Write{Mutations: []view.Mutation{m}, Record: &outcomes[i]}
 	}
 	w.Submit(ctx, writes)
 	settled.Wait()
-	return outcomes
+	errs := make([]error, len(mutations))
+	for i := range outcomes {
+		errs[i] = outcomes[i].err
+	}
+	return errs
+}
+
+// awaited is a record's outcome that a test waits for.
+type awaited struct {
+	settled *sync.WaitGroup
+	err     error
+}
+
+// Settle implements sink.Settler.
+func (a *awaited) Settle(err error) {
+	a.err = err
+	a.settled.Done()
 }
 
 // What Cassandra returns after random mutations in random order, with repetition and in groups of any size, is what
@@ -174,7 +188,7 @@ func TestEveryDifferenceOfTheSchemaIsNamed(t *testing.T) {
 		t.Fatalf("%v, want a schema error", err)
 	}
 	for _, want := range []string{"column units (int) is missing", "column currency is blob, the view has text",
-		"type payment_g1 is", "table orders_by_customer_g1 is missing"} {
+		"type payment_g1 is", "table orders_by_customer_g1 is missing", "build a new generation: projector setup --generation 2"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not named in %v", want, failed)
 		}
@@ -297,7 +311,7 @@ func TestAMissingTableIsFatal(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := apply(writer, t.Context(), []view.Mutation{mutation})[0]
-	if sink.DispositionOf(err) != sink.Fatal || !strings.Contains(err.Error(), "table stock_g1 is missing") {
+	if sink.DispositionOf(err) != sink.Fatal || !strings.Contains(err.Error(), "table stock_g1 is missing: run projector setup") {
 		t.Errorf("%v, want a fatal error that names the table", err)
 	}
 }
@@ -307,7 +321,7 @@ func TestAMissingTableIsFatal(t *testing.T) {
 func TestTheDriverAsksThePolicyWithTheStatementsContext(t *testing.T) {
 	stack := stacktest.Require(t)
 	session := connect(t, stack, stack.Keyspace(t))
-	here := pin(t.Context(), session.policy.candidates(session.keyspace, []byte("k"), 1)[0])
+	here := pin(t.Context(), session.policy.candidates(nil, session.keyspace, []byte("k"), 1)[0])
 	nowhere := pin(t.Context(), absentHost{})
 	const cql = "SELECT release_version FROM system.local"
 	for name, execute := range map[string]func(context.Context) error{
