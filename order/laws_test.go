@@ -133,7 +133,7 @@ func TestHighestVersionOfTheAddressStands(t *testing.T) {
 		var latest int64
 		ambiguous := false
 		for _, data := range events {
-			e, bad := knownSchemas.decode(data)
+			e, bad := knownSchemas.decode(view.Record{Data: data})
 			if bad != nil {
 				t.Fatal(bad)
 			}

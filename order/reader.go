@@ -25,7 +25,7 @@ import (
 type reader struct {
 	json   jsontext.Decoder
 	input  bytes.Buffer
-	source string // the text being read, which all text that is found in it is cut from
+	source string // the text being read as a string, which all text that is found in it is cut from
 	within string // JSON pointer of the value being read in the record
 	fault  *fault // of the first field that is missing or malformed
 	broken error  // why this is not JSON
@@ -51,12 +51,12 @@ func newReader() *reader { return readers.Get().(*reader) }
 
 func (r *reader) release() {
 	r.fault, r.broken, r.data, r.dataFault = nil, nil, nil, nil
-	r.start("", nil) // a pooled reader must not hold a record of up to 10 MiB
+	r.start("", nil, "") // a pooled reader must not hold a record of up to 10 MiB
 	readers.Put(r)
 }
 
-func (r *reader) start(within string, text []byte) {
-	r.within, r.source = within, string(text)
+func (r *reader) start(within string, text []byte, source string) {
+	r.within, r.source = within, source
 	r.input = *bytes.NewBuffer(text) // the decoder reads from a buffer in place and never writes to it
 	r.json.Reset(&r.input)
 }

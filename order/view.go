@@ -37,7 +37,7 @@ func (View) Tables() []view.Table { return []view.Table{byID, byCustomer} }
 // Project returns two mutations, or a [*view.Poison] that says which field breaks which rule and holds as much of the
 // event as could be read. The two mutations share cells, which must not be changed.
 func (View) Project(record view.Record) (view.Result, error) {
-	e, bad := knownSchemas.decode(record.Data)
+	e, bad := knownSchemas.decode(record)
 	if bad != nil {
 		return view.Result{}, e.poison(bad)
 	}

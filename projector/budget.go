@@ -16,29 +16,41 @@ type budget struct {
 	used    int64
 	debts   int64 // of used, what shards hold above their halves
 	byShard map[string]int64
-	freed   chan struct{} // closed when something is given back, if anybody waits for that
+	waiting map[string]wait // one for each shard at most
+	freed   chan struct{}   // closed when anything is given back, if anybody waits for that
+}
+
+// wait is a shard that waits until it may hold n bytes more.
+type wait struct {
+	n, ahead int64
+	fits     chan struct{} // closed when it may
 }
 
 func newBudget(total int64) *budget {
-	return &budget{total: total, byShard: map[string]int64{}}
+	return &budget{total: total, byShard: map[string]int64{}, waiting: map[string]wait{}}
 }
 
 // largest is the most that one shard can reserve at once.
 func (b *budget) largest() int64 { return b.total / 2 }
 
-// tryReserve takes n bytes for shard, at most largest. If there is no room it returns a channel that is closed when it
-// is worth trying again.
-func (b *budget) tryReserve(shard string, n int64) (ok bool, again <-chan struct{}) {
+// tryReserve takes n bytes for shard, at most largest, unless it holds more than ahead already. If that is so or there is
+// no room, it returns a channel that is closed when it is worth trying again. A shard waits for one reservation at a time.
+func (b *budget) tryReserve(shard string, n, ahead int64) (ok bool, again <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.used-b.debts+n <= b.total && b.byShard[shard]+n <= b.largest() {
+	if b.fits(shard, n, ahead) {
+		delete(b.waiting, shard)
 		b.add(shard, n)
 		return true, nil
 	}
-	if b.freed == nil {
-		b.freed = make(chan struct{})
-	}
-	return false, b.freed
+	w := wait{n, ahead, make(chan struct{})}
+	b.waiting[shard] = w
+	return false, w.fits
+}
+
+func (b *budget) fits(shard string, n, ahead int64) bool {
+	held := b.byShard[shard]
+	return b.used-b.debts+n <= b.total && held+n <= b.largest() && held <= ahead
 }
 
 // correct changes what shard holds by delta bytes: up or down after a reservation, down when a record is settled.
@@ -46,7 +58,16 @@ func (b *budget) correct(shard string, delta int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.add(shard, delta)
-	if delta < 0 && b.freed != nil {
+	if delta >= 0 {
+		return
+	}
+	for waiter, w := range b.waiting {
+		if b.fits(waiter, w.n, w.ahead) {
+			close(w.fits)
+			delete(b.waiting, waiter)
+		}
+	}
+	if b.freed != nil {
 		close(b.freed)
 		b.freed = nil
 	}
@@ -73,6 +94,13 @@ func (b *budget) settled() <-chan struct{} {
 		b.freed = make(chan struct{})
 	}
 	return b.freed
+}
+
+// held returns the bytes of one shard.
+func (b *budget) held(shard string) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.byShard[shard]
 }
 
 // inUse returns the bytes in flight.

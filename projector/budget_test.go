@@ -25,24 +25,30 @@ func TestTheBudgetKeepsItsBounds(t *testing.T) {
 			}
 			return used, owed
 		}
-		var waiting []<-chan struct{}
+		type refused struct {
+			n, ahead int64
+			again    <-chan struct{}
+		}
+		waiting := map[string]refused{}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			shard := rapid.SampledFrom(shards).Draw(t, "shard")
 			if rapid.Bool().Draw(t, "reserve") {
 				n := rapid.Int64Range(0, b.largest()).Draw(t, "bytes")
 				used, owed := sum()
-				fits := used-owed+n <= total && held[shard]+n <= total/2
-				ok, again := b.tryReserve(shard, n)
+				ahead := rapid.Int64Range(0, total).Draw(t, "ahead")
+				fits := used-owed+n <= total && held[shard]+n <= total/2 && held[shard] <= ahead
+				ok, again := b.tryReserve(shard, n, ahead)
 				if ok != fits {
 					t.Fatalf("%d bytes for %s with %v of %d: reserved %t", n, shard, held, total, ok)
 				}
 				if ok {
 					held[shard] += n
+					delete(waiting, shard)
 					if held[shard] > total/2 {
 						t.Fatalf("%s holds %d of %d by reservations", shard, held[shard], total)
 					}
 				} else {
-					waiting = append(waiting, again)
+					waiting[shard] = refused{n, ahead, again}
 				}
 			} else {
 				delta := rapid.Int64Range(-held[shard], total).Draw(t, "correction")
@@ -51,15 +57,20 @@ func TestTheBudgetKeepsItsBounds(t *testing.T) {
 				}
 				b.correct(shard, delta)
 				held[shard] += delta
-				if delta < 0 {
-					for _, w := range waiting {
-						select {
-						case <-w:
-						default:
+				used, owed := sum()
+				for shard, w := range waiting {
+					fits := used-owed+w.n <= total && held[shard]+w.n <= total/2 && held[shard] <= w.ahead
+					select {
+					case <-w.again:
+						if !fits {
+							t.Fatalf("%s was woken for %d bytes with %v of %d held", shard, w.n, held, total)
+						}
+						delete(waiting, shard)
+					default:
+						if fits && delta < 0 {
 							t.Fatal("room was given back and a waiter not woken")
 						}
 					}
-					waiting = nil
 				}
 			}
 			if used, _ := sum(); b.inUse() != used {
@@ -81,7 +92,7 @@ func TestReservationsAloneNeverExceedTheTotal(t *testing.T) {
 		b := newBudget(rapid.Int64Range(2, 1000).Draw(t, "total"))
 		for range rapid.IntRange(1, 50).Draw(t, "steps") {
 			shard := fmt.Sprint(rapid.IntRange(0, 5).Draw(t, "shard"))
-			b.tryReserve(shard, rapid.Int64Range(1, b.largest()).Draw(t, "bytes"))
+			b.tryReserve(shard, rapid.Int64Range(1, b.largest()).Draw(t, "bytes"), b.total)
 			if b.inUse() > b.total || b.byShard[shard] > b.total/2 {
 				t.Fatalf("%d of %d in use, %d by one shard", b.inUse(), b.total, b.byShard[shard])
 			}
@@ -93,18 +104,18 @@ func TestReservationsAloneNeverExceedTheTotal(t *testing.T) {
 // not keep the others from what its half leaves them.
 func TestAShardInDebtLeavesTheOtherHalf(t *testing.T) {
 	b := newBudget(1 << 20)
-	if ok, _ := b.tryReserve("a", b.largest()); !ok {
+	if ok, _ := b.tryReserve("a", b.largest(), b.total); !ok {
 		t.Fatal("no room in an empty budget")
 	}
 	b.correct("a", 3<<20)
 	for range 3 {
-		if ok, _ := b.tryReserve("b", b.largest()); !ok {
+		if ok, _ := b.tryReserve("b", b.largest(), b.total); !ok {
 			t.Fatal("a shard in debt holds the others up")
 		}
-		if ok, _ := b.tryReserve("c", 1); ok {
+		if ok, _ := b.tryReserve("c", 1, b.total); ok {
 			t.Error("a third shard got room that is not there")
 		}
-		if ok, _ := b.tryReserve("a", 1); ok {
+		if ok, _ := b.tryReserve("a", 1, b.total); ok {
 			t.Error("the shard in debt got room")
 		}
 		b.correct("b", -b.largest())
@@ -122,7 +133,7 @@ func TestEveryWaiterIsWoken(t *testing.T) {
 					shard := fmt.Sprint("shard-", i)
 					for round := range 20 {
 						for {
-							ok, again := b.tryReserve(shard, 50)
+							ok, again := b.tryReserve(shard, 50, 100)
 							if ok {
 								break
 							}

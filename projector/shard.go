@@ -55,7 +55,8 @@ type shard struct {
 	abort context.CancelCauseFunc // ends work; set by run
 
 	// Owned by run.
-	costPerRecord int64  // moving average of what a record takes of the budget, bytes
+	costPerRecord int64 // moving average of what a record takes of the budget, bytes
+	ahead         readAhead
 	released      bool   // the lease was given back
 	paused        *Pause // that is waited for; nil for none
 
@@ -159,7 +160,7 @@ func (s *shard) follow(fetch, work context.Context) error {
 		if err != nil {
 			return s.drain(work, err)
 		}
-		batch, err := s.reader.Next(fetch, s.rate.limit(int(room/s.costPerRecord)))
+		batch, err := s.reader.Next(fetch, s.rate.limit(int(min(room, s.ahead.bytes())/s.costPerRecord)))
 		if err != nil {
 			s.budget.correct(s.id, -room)
 			return s.drain(work, err)
@@ -202,7 +203,8 @@ func (s *shard) reserve(fetch, work context.Context) (int64, error) {
 }
 
 // tryReserve takes room for one reply, unless the shard is paused, the process has read more than its rate cap allows,
-// too much waits behind one record without outcome, or there is none. Then it returns a channel that is closed when it is worth trying again.
+// too much waits behind one record without outcome, the shard is far enough ahead of what is settled, or there is none.
+// Then it returns a channel that is closed when it is worth trying again.
 func (s *shard) tryReserve(room int64) (ok bool, again <-chan struct{}) {
 	pause, resumed := s.board.hold(s.id)
 	s.notePause(pause)
@@ -216,7 +218,7 @@ func (s *shard) tryReserve(room int64) (ok bool, again <-chan struct{}) {
 	if s.tracker.Held() >= maxHeld {
 		return false, settled
 	}
-	return s.budget.tryReserve(s.id, room)
+	return s.budget.tryReserve(s.id, room, s.ahead.bytes())
 }
 
 // maxHeld bounds the records that the tracker holds behind one without outcome. They are settled and so take nothing of
@@ -263,6 +265,7 @@ func (s *shard) take(work context.Context, room int64, batch stream.Batch) {
 		writes = append(writes, sink.Write{Mutations: result.Mutations, Record: r})
 	}
 	s.tracing.process(received, began, records)
+	s.ahead.took(total, s.budget.held(s.id)-room, batch.Took, began)
 	s.budget.correct(s.id, total-room)
 	if n := int64(len(records)); n > 0 {
 		s.metrics.projected(time.Since(began))

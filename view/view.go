@@ -11,6 +11,7 @@ package view
 
 import (
 	"time"
+	"unsafe"
 )
 
 // View projects records into tables. Implementations are immutable and safe for concurrent use.
@@ -29,10 +30,13 @@ type View interface {
 
 // Record is one record as it was read from the stream.
 type Record struct {
-	Data     []byte    // as received; a view must not change it
+	Data     []byte    // as received; nobody changes it
 	Position Position  // where it stands in the stream
 	Arrival  time.Time // when the stream accepted it, by the stream's own clock
 }
+
+// Text returns the data as a string that shares its memory, so that what a view finds in it need not be copied.
+func (r Record) Text() string { return unsafe.String(unsafe.SliceData(r.Data), len(r.Data)) }
 
 // Position is where a record stands: the fields together are unique for the life of a stream.
 type Position struct {

@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -23,8 +21,7 @@ func (r *rig) compare(ctx context.Context, o options) error {
 		return fmt.Errorf("record: %w", err)
 	}
 	rec := r.recording
-	say("%d events, two mutations each, are %d rows in %d requests: %.1f %% merged",
-		rec.events, rec.rows, rec.requests, 100*(1-float64(rec.rows)/float64(2*rec.events)))
+	say("%d events are %d rows in %d requests: %.1f %% of %d merged", rec.events, rec.rows, rec.requests, 100*rec.merged(), rec.unmerged)
 	warm := time.Now()
 	for time.Since(warm) < o.warmUp {
 		if _, err := r.bare(ctx, 64, o.warmUp-time.Since(warm)); err != nil {
@@ -42,11 +39,11 @@ func (r *rig) compare(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
-		profile := ""
+		var profiles profiles
 		if pair == o.pairs-1 {
-			profile = o.profile
+			profiles = o.profiles
 		}
-		d, err := r.drain(ctx, pair, profile)
+		d, err := r.drain(ctx, pair, profiles)
 		if err != nil {
 			return err
 		}
@@ -58,20 +55,21 @@ func (r *rig) compare(ctx context.Context, o options) error {
 	return nil
 }
 
-// bestConcurrency tries the bare loop for some seconds at each of several concurrencies.
+// bestConcurrency tries the bare loop for some seconds at each of several concurrencies, up and down again, since the
+// machine is never as fast twice.
 func (r *rig) bestConcurrency(ctx context.Context) (int, error) {
-	best, most := 0, 0.0
-	for _, concurrency := range []int{16, 32, 64, 128, 256} {
-		f, err := r.bare(ctx, concurrency, 4*time.Second)
+	tried := []int{16, 32, 64, 128, 256}
+	rates := make([]float64, len(tried))
+	for i := range 2 * len(tried) {
+		at := min(i, 2*len(tried)-1-i)
+		f, err := r.bare(ctx, tried[at], 4*time.Second)
 		if err != nil {
 			return 0, err
 		}
-		say("bare loop, %d in flight: %.0f rows/s", concurrency, f.rate())
-		if f.rate() > most {
-			best, most = concurrency, f.rate()
-		}
+		say("bare loop, %d in flight: %.0f rows/s", tried[at], f.rate())
+		rates[at] += f.rate()
 	}
-	return best, nil
+	return tried[slices.Index(rates, slices.Max(rates))], nil
 }
 
 // bare runs the bare loop as a process of its own.
@@ -103,19 +101,19 @@ type drain struct {
 }
 
 // drain lets the real daemon drain the whole backlog, with leases of its own.
-func (r *rig) drain(ctx context.Context, pair int, profile string) (drain, error) {
+func (r *rig) drain(ctx context.Context, pair int, profiles profiles) (drain, error) {
 	r.site.Set(fmt.Sprintf("PENSTOCK_APPLICATION=drain%d", pair))
 	if _, err := r.site.Projector(ctx, "setup"); err != nil {
 		return drain{}, err
 	}
-	fleet := &e2e.Fleet{Site: r.site, Shards: r.shards}
+	fleet := &e2e.Fleet{Site: r.site, Shards: r.shards, Poll: 500 * time.Millisecond} // seldom: it is the daemon's work too
 	defer fleet.Kill()
 	d, err := fleet.Start(ctx, "pipeline")
 	if err != nil {
 		return drain{}, err
 	}
 	profiled := make(chan error, 1)
-	go func() { profiled <- profileTo(ctx, profile, d) }()
+	go func() { profiled <- profiles.take(ctx, d) }()
 	rowsPerEvent := float64(r.recording.rows) / float64(r.recording.events)
 	m := newMiddle(r.recording.rows, d.PID())
 	var last e2e.Scrape
@@ -137,45 +135,9 @@ func (r *rig) drain(ctx context.Context, pair int, profile string) (drain, error
 	return drain{figures: f, events: f.Rows / rowsPerEvent, mallocs: float64(last.Mallocs), peak: peak}, fleet.Stop(ctx)
 }
 
-// profileTo writes a CPU profile of some seconds of a daemon to a file, if one is named, and beside it, in a file that
-// ends in .allocs, where the daemon had allocated by then.
-func profileTo(ctx context.Context, file string, d *e2e.Daemon) error {
-	if file == "" {
-		return nil
-	}
-	admin, err := d.Await(ctx, func(e e2e.Entry) bool { return e.Message == "listening" && e.For == "telemetry.admin" })
-	if err != nil {
-		return err
-	}
-	if _, err := d.Await(ctx, func(e e2e.Entry) bool { return e.Message == "shard starts" }); err != nil {
-		return err
-	}
-	if err := download(ctx, "http://"+admin.Address+"/debug/pprof/profile?seconds=5", file); err != nil {
-		return err
-	}
-	return download(ctx, "http://"+admin.Address+"/debug/pprof/allocs", file+".allocs")
-}
-
-func download(ctx context.Context, url, file string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return fmt.Errorf("profile: %w", err)
-	}
-	defer response.Body.Close()
-	profile, err := io.ReadAll(response.Body)
-	if err != nil {
-		return fmt.Errorf("profile: %w", err)
-	}
-	return os.WriteFile(file, profile, 0o644)
-}
-
 func report(rec recording, concurrency int, bare, pipeline []figures, drains []drain) {
 	fmt.Printf("bench: backlog %d events\n", rec.events)
-	fmt.Printf("bench: merged %.1f %%\n", 100*(1-float64(rec.rows)/float64(2*rec.events)))
+	fmt.Printf("bench: merged %.1f %%\n", 100*rec.merged())
 	fmt.Printf("bench: bare_concurrency %d requests\n", concurrency)
 	show("bare_rate", "rows/s", each(bare, figures.rate))
 	show("bare_cpu", "µs/row", each(bare, figures.cpuPerRow))

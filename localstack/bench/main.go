@@ -25,13 +25,13 @@ import (
 )
 
 type options struct {
-	orders  int
-	shards  int
-	pairs   int
-	warmUp  time.Duration
-	profile string // file for a CPU profile of the pipeline; empty for none
-	bare    string // recording to send: this process is the bare loop
-	spec    bareSpec
+	orders int
+	shards int
+	pairs  int
+	warmUp time.Duration
+	profiles
+	bare string // recording to send: this process is the bare loop
+	spec bareSpec
 }
 
 func main() {
@@ -40,7 +40,8 @@ func main() {
 	flag.IntVar(&o.shards, "shards", 16, "shards of the stream")
 	flag.IntVar(&o.pairs, "pairs", 5, "alternating pairs of runs")
 	flag.DurationVar(&o.warmUp, "warmup", time.Minute, "load before anything is measured")
-	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the last pipeline run, for go tool pprof, to this file, and one of its allocations to FILE.allocs")
+	flag.StringVar(&o.cpu, "profile", "", "write a CPU profile of the last pipeline run, for go tool pprof, to this file, and one of its allocations to FILE.allocs")
+	flag.StringVar(&o.compiler, "pgo", "", "write the same profile as the compiler takes it to this file")
 	flag.StringVar(&o.bare, "bare", "", "used by bench itself: send this recording and end")
 	flag.StringVar(&o.spec.host, "host", "", "with -bare: where Cassandra is")
 	flag.IntVar(&o.spec.concurrency, "concurrency", 0, "with -bare: requests in flight")
@@ -79,7 +80,7 @@ func run(ctx context.Context, o options) (err error) {
 	r.children = localstack.NewChildren()
 	defer r.children.Close()
 	say("building the projector")
-	binary, err := e2e.Build(ctx, r.dir)
+	binary, err := e2e.Build(ctx, r.dir, "-pgo=auto") // as it ships
 	if err != nil {
 		return err
 	}

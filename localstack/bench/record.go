@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/cassandra-gocql-driver/v2"
@@ -21,9 +22,11 @@ import (
 	"penstock/checkpoint/leasetable"
 	"penstock/order"
 	"penstock/projector"
+	"penstock/sink"
 	"penstock/sink/cassandra"
 	"penstock/sink/deadletter"
 	"penstock/stream"
+	"penstock/view"
 )
 
 // recording is what the pipeline sends for the whole backlog.
@@ -32,7 +35,11 @@ type recording struct {
 	events   int
 	requests int // single statements and batches
 	rows     int // statements
+	unmerged int // statements if none were merged
 }
+
+// merged is the share of statements that never were sent, since another sets what they would have set.
+func (r recording) merged() float64 { return 1 - float64(r.rows)/float64(r.unmerged) }
 
 // A recording is a sequence of requests: the number of statements in one byte, then for each its length-prefixed text,
 // the number of its values, and the values, each a kind in one byte and its bytes.
@@ -117,7 +124,8 @@ func (r *rig) record(ctx context.Context) (err error) {
 		return err
 	}
 	defer writer.Wait()
-	p, err := r.inProcess(ctx, writer)
+	counting := &counter{Writer: writer}
+	p, err := r.inProcess(ctx, counting)
 	if err != nil {
 		return err
 	}
@@ -131,7 +139,28 @@ func (r *rig) record(ctx context.Context) (err error) {
 	if err := <-ended; err != nil {
 		return err
 	}
+	r.recording.unmerged = int(counting.statements.Load())
 	return errors.Join(rec.err, rec.out.Flush())
+}
+
+// counter counts what a writer would send if it merged nothing: a statement for each stamp of each mutation.
+type counter struct {
+	projector.Writer
+	statements atomic.Int64
+}
+
+// Submit implements projector.Writer.
+func (c *counter) Submit(ctx context.Context, writes []sink.Write) {
+	for _, w := range writes {
+		for _, m := range w.Mutations {
+			stamps := map[view.Stamp]bool{}
+			for _, cell := range m.Cells {
+				stamps[cell.Stamp] = true
+			}
+			c.statements.Add(int64(len(stamps)))
+		}
+	}
+	c.Writer.Submit(ctx, writes)
 }
 
 // inProcess returns a projector over the rig's stream with leases of its own.

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,8 @@ import (
 // Fleet is the daemons of one site.
 type Fleet struct {
 	Site   *Site
-	Shards int // of the stream
+	Shards int           // of the stream
+	Poll   time.Duration // between two looks at the daemons; 0 means a tenth of a second
 
 	running []*Daemon
 	gone    []Scrape // the last of each daemon that ended
@@ -68,7 +70,7 @@ func (f *Fleet) Watch(ctx context.Context, done func([]Scrape) bool) error {
 		if done(scrapes) {
 			return nil
 		}
-		if err := pause(ctx, poll); err != nil {
+		if err := pause(ctx, cmp.Or(f.Poll, poll)); err != nil {
 			return err
 		}
 	}

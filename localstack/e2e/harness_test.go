@@ -18,7 +18,7 @@ import (
 var (
 	folder   string
 	children *localstack.Children
-	binary   = sync.OnceValues(func() (string, error) { return Build(context.Background(), folder, "viewtest") })
+	binary   = sync.OnceValues(func() (string, error) { return Build(context.Background(), folder, "-pgo=off", "-tags=viewtest") })
 )
 
 func TestMain(m *testing.M) {

@@ -28,11 +28,11 @@ import (
 	"penstock/localstack/emulator"
 )
 
-// Build builds the projector into dir, with build tags if any, and returns the path of the binary. It must run in the
+// Build builds the projector into dir and returns the path of the binary. Flags are those of go build. It must run in the
 // module's tree.
-func Build(ctx context.Context, dir string, tags ...string) (string, error) {
+func Build(ctx context.Context, dir string, flags ...string) (string, error) {
 	binary := filepath.Join(dir, "projector")
-	out, err := exec.CommandContext(ctx, "go", "build", "-tags", strings.Join(tags, ","), "-o", binary, "penstock/cmd/projector").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", binary}, flags, []string{"penstock/cmd/projector"})...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build the projector: %w\n%s", err, out)
 	}

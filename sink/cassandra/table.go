@@ -64,13 +64,14 @@ type statement struct {
 func statements(out []statement, key []view.Value, cells []view.Cell) []statement {
 	mine := len(out)
 next:
-	for _, c := range cells {
+	for n := range cells {
+		stamp := cells[n].Stamp
 		for i := mine; i < len(out); i++ {
-			if out[i].stamp == c.Stamp {
+			if out[i].stamp == stamp {
 				continue next
 			}
 		}
-		out = append(out, statement{key: key, stamp: c.Stamp, cells: cells})
+		out = append(out, statement{key: key, stamp: stamp, cells: cells})
 	}
 	return out
 }

@@ -86,7 +86,7 @@ func (w *Writer) Submit(ctx context.Context, writes []sink.Write) {
 	}
 	for range min(len(requests), capacity-w.workers) {
 		w.workers++
-		w.running.Go(func() { (&worker{Writer: w}).work() })
+		w.running.Go(func() { (&worker{Writer: w, addresses: map[string]string{}}).work() })
 	}
 }
 
@@ -102,7 +102,18 @@ type worker struct {
 	bound      binder
 	statements []statement
 	candidates []gocql.SelectedHost
-	hosts      []string // their ids
+	hosts      []string          // their ids
+	addresses  map[string]string // of hosts, by id; asking the driver costs four allocations
+}
+
+// address returns a host's address and port.
+func (w *worker) address(host gocql.SelectedHost, id string) string {
+	address, known := w.addresses[id]
+	if !known {
+		address = host.Info().ConnectAddressAndPort()
+		w.addresses[id] = address
+	}
+	return address
 }
 
 // work sends requests until the queue is empty.
@@ -235,7 +246,7 @@ func (w *worker) attempt(r *request, statements []statement) error {
 	if err != nil {
 		seen = &sink.Error{Disposition: classify(err), Op: "write " + r.table.name, Err: err}
 	}
-	w.config.Observe(w.candidates[chosen].Info().ConnectAddressAndPort(), took, seen)
+	w.config.Observe(w.address(w.candidates[chosen], w.hosts[chosen]), took, seen)
 	return err
 }
 
