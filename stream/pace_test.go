@@ -90,24 +90,34 @@ func TestAFullReplyIsFollowedByFiveSecondsOfRest(t *testing.T) {
 	}
 }
 
-func TestAnIdleShardIsAskedWithHalfItsCalls(t *testing.T) {
+func TestAnIdleShardIsAskedWithHalfItsCallsAndThenOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, emulator.Config{ReadQuota: emulator.ServiceReadQuota}, 1)
 		reader := r.Reader(r.only(), "", Start{})
 		calls := watch(r)
 		var g reading
-		for begun := time.Now(); time.Since(begun) < time.Minute; {
-			g.step(t, t.Context(), reader, 100)
+		asked := func(during time.Duration) int {
+			before := len(*calls)
+			for begun := time.Now(); time.Since(begun) < during; {
+				g.step(t, t.Context(), reader, 100)
+			}
+			return len(*calls) - before
 		}
-		if n := len(*calls); n < 148 || n > 152 {
-			t.Errorf("%d calls in a minute, want one every %s", n, idlePoll)
-		}
-		time.Sleep(time.Second)
-		r.put(0, 1, 0)
-		began := time.Now()
-		g.until(t, t.Context(), reader, 100, 1)
-		if took := time.Since(began); took > idlePoll {
-			t.Errorf("an event waited for %s", took)
+		for round := range 2 {
+			if n := asked(10 * time.Second); n < 24 || n > 26 {
+				t.Errorf("%d calls in ten seconds, want one every %s", n, idlePoll)
+			}
+			if n := asked(time.Minute); n < 59 || n > 62 {
+				t.Errorf("%d calls in the minute after it, want one every %s", n, restfulPoll)
+			}
+			r.put(0, 1, 0)
+			began := time.Now()
+			for len(g.numbers) == round {
+				g.step(t, t.Context(), reader, 100)
+			}
+			if took := time.Since(began); took > restfulPoll {
+				t.Errorf("the next record was read after %s", took)
+			}
 		}
 	})
 }

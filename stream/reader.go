@@ -27,8 +27,10 @@ const (
 	MaxReplyRecords = 10_000
 
 	// idlePoll is the pause after a reply that says there is nothing more: an event waits half of it on average, and
-	// half of the shard's calls are left to other consumers.
-	idlePoll = 400 * time.Millisecond
+	// half of the shard's calls are left to other consumers. After restfulAfter such replies in a row it is restfulPoll.
+	idlePoll     = 400 * time.Millisecond
+	restfulAfter = 25
+	restfulPoll  = time.Second
 
 	// After a reply of 10 MiB the service refuses calls for five seconds. A reply may be full although it is smaller,
 	// by the size of the record that did not fit.
@@ -75,6 +77,7 @@ type Reader struct {
 	calls    *rate.Limiter
 	next     time.Time // no call before it
 	failures int       // in a row
+	empty    int       // replies in a row that said there is nothing more
 }
 
 // Reader returns a reader that begins after the checkpoint, or at start when there is none. A checkpoint that is the
@@ -154,9 +157,16 @@ func (r *Reader) ask(ctx context.Context, limit int) (Batch, error) {
 	}
 	r.iterator = &out.next
 	r.next = nextCall(asked, time.Now(), out.size)
-	if len(batch.Records) == 0 && batch.Known && batch.Behind == 0 {
-		r.next = time.Now().Add(idlePoll)
+	if len(batch.Records) > 0 || !batch.Known || batch.Behind > 0 {
+		r.empty = 0
+		return batch, nil
 	}
+	r.empty++
+	pause := idlePoll
+	if r.empty > restfulAfter {
+		pause = restfulPoll
+	}
+	r.next = time.Now().Add(pause)
 	return batch, nil
 }
 
