@@ -59,6 +59,7 @@ func Connect(c Config) (*Session, error) {
 	cluster.SerialConsistency = gocql.LocalSerial
 	cluster.Timeout = c.Timeout
 	cluster.ConnectTimeout = c.Timeout
+	cluster.NumConns = 1 // of 32,768 streams each; what goes over one goes in fewer, larger writes
 	cluster.PoolConfig.HostSelectionPolicy = policy
 	if c.Datacenter != "" {
 		cluster.HostFilter = gocql.DataCenterHostFilter(c.Datacenter)
