@@ -30,7 +30,7 @@ func (f figures) cpuPerRow() float64 { return f.CPU / f.Rows * 1e6 }
 
 // runBare sends a recording with nothing but the driver and a fixed number of goroutines, and prints its figures.
 func runBare(ctx context.Context, file string, spec bareSpec) error {
-	requests, err := replay(file)
+	recorded, err := openReplay(file)
 	if err != nil {
 		return err
 	}
@@ -47,12 +47,8 @@ func runBare(ctx context.Context, file string, spec bareSpec) error {
 	}
 	defer session.Close()
 
-	total := 0
-	for _, r := range requests {
-		total += len(r.statements)
-	}
 	var next, rows atomic.Int64
-	middle := newMiddle(total, os.Getpid())
+	middle := newMiddle(recorded.rows, os.Getpid())
 	if spec.atMost > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, spec.atMost)
@@ -65,16 +61,17 @@ func runBare(ctx context.Context, file string, spec bareSpec) error {
 		sending.Go(func() {
 			for {
 				i := next.Add(1) - 1
-				if i >= int64(len(requests)) || ctx.Err() != nil {
+				if i >= int64(len(recorded.starts)) || ctx.Err() != nil {
 					return
 				}
-				if err := send(ctx, session, requests[i]); err != nil {
+				r := recorded.request(int(i))
+				if err := send(ctx, session, r); err != nil {
 					if ctx.Err() == nil {
 						failed <- err
 					}
 					return
 				}
-				middle.at(int(rows.Add(int64(len(requests[i].statements)))))
+				middle.at(int(rows.Add(int64(len(r.statements)))))
 			}
 		})
 	}

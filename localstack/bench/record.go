@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -201,57 +200,99 @@ func (nothingIsParked) Park(_ context.Context, l deadletter.Letter) error {
 	return fmt.Errorf("a record was parked: %s", l.Failure.Message)
 }
 
+// replay is a recording in memory, as bytes: what is decoded all at once would be marked by every collection of garbage,
+// which no bare loop would have to pay for.
+type replay struct {
+	data   []byte
+	starts []int // where each request begins in data
+	rows   int
+	texts  map[string]string // equal texts are one string
+}
+
 // request is a recorded request, ready to be bound.
 type request struct {
 	statements []string
 	values     [][]any
 }
 
-// replay reads a recording. Equal texts are one string.
-func replay(file string) ([]request, error) {
+func openReplay(file string) (*replay, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	texts := map[string]string{}
-	take := func(n uint64) []byte {
-		taken := data[:n:n]
-		data = data[n:]
-		return taken
-	}
-	number := func() uint64 {
-		n, size := binary.Uvarint(data)
-		data = data[size:]
-		return n
-	}
-	var out []request
-	for len(data) > 0 {
-		r := request{}
-		for range take(1)[0] {
-			text := string(take(number()))
-			if known, ok := texts[text]; ok {
-				text = known
-			}
-			texts[text] = text
-			values := make([]any, number())
-			for i := range values {
-				switch take(1)[0] {
-				case kindUnset:
-					values[i] = gocql.UnsetValue
-				case kindBytes:
-					values[i] = raw(take(number()))
-				case kindInt64:
-					values[i] = int64(binary.BigEndian.Uint64(take(8)))
-				default:
-					return nil, fmt.Errorf("read the recording: %w", io.ErrUnexpectedEOF)
+	r := &replay{data: data, texts: map[string]string{}}
+	for at := 0; at < len(data); {
+		r.starts = append(r.starts, at)
+		d := decoder{data[at:]}
+		for range d.byte() {
+			r.rows++
+			text := string(d.take(d.number()))
+			r.texts[text] = text
+			for range d.number() {
+				if err := d.skip(); err != nil {
+					return nil, err
 				}
 			}
-			r.statements = append(r.statements, text)
-			r.values = append(r.values, values)
 		}
-		out = append(out, r)
+		at = len(data) - len(d.rest)
 	}
-	return out, nil
+	return r, nil
+}
+
+// request decodes the i-th request.
+func (r *replay) request(i int) request {
+	d := decoder{r.data[r.starts[i]:]}
+	n := int(d.byte())
+	out := request{make([]string, n), make([][]any, n)}
+	for i := range n {
+		out.statements[i] = r.texts[string(d.take(d.number()))]
+		values := make([]any, d.number())
+		for k := range values {
+			values[k] = d.value()
+		}
+		out.values[i] = values
+	}
+	return out
+}
+
+// decoder reads what recorder wrote.
+type decoder struct{ rest []byte }
+
+func (d *decoder) take(n uint64) []byte {
+	taken := d.rest[:n:n]
+	d.rest = d.rest[n:]
+	return taken
+}
+
+func (d *decoder) byte() byte { return d.take(1)[0] }
+
+func (d *decoder) number() uint64 {
+	n, size := binary.Uvarint(d.rest)
+	d.rest = d.rest[size:]
+	return n
+}
+
+func (d *decoder) value() any {
+	switch d.byte() {
+	case kindBytes:
+		return raw(d.take(d.number()))
+	case kindInt64:
+		return int64(binary.BigEndian.Uint64(d.take(8)))
+	}
+	return gocql.UnsetValue
+}
+
+func (d *decoder) skip() error {
+	switch kind := d.byte(); kind {
+	case kindUnset:
+	case kindBytes:
+		d.take(d.number())
+	case kindInt64:
+		d.take(8)
+	default:
+		return fmt.Errorf("read the recording: %d is no kind of value", kind)
+	}
+	return nil
 }
 
 // raw binds bytes as they are.
