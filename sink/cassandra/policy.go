@@ -36,7 +36,7 @@ func (p *pinnedPolicy) Pick(statement gocql.ExecutableStatement) gocql.NextHost 
 	return p.HostSelectionPolicy.Pick(statement)
 }
 
-// candidates appends up to n hosts for a partition, its replicas that are up first.
+// candidates appends hosts for a partition, its replicas that are up first, until there are n.
 func (p *pinnedPolicy) candidates(hosts []gocql.SelectedHost, keyspace string, routingKey []byte, n int) []gocql.SelectedHost {
 	next := p.HostSelectionPolicy.Pick(route{keyspace, routingKey})
 	for host := next(); host != nil && len(hosts) < n; host = next() {
