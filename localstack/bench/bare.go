@@ -14,6 +14,7 @@ import (
 
 type bareSpec struct {
 	host        string
+	rowByRow    bool // not in the pipeline's batches
 	concurrency int
 	atMost      time.Duration // 0: the whole recording
 }
@@ -30,7 +31,7 @@ func (f figures) cpuPerRow() float64 { return f.CPU / f.Rows * 1e6 }
 
 // runBare sends a recording with nothing but the driver and a fixed number of goroutines, and prints its figures.
 func runBare(ctx context.Context, file string, spec bareSpec) error {
-	recorded, err := openReplay(file)
+	recorded, err := openReplay(file, spec.rowByRow)
 	if err != nil {
 		return err
 	}
@@ -61,7 +62,7 @@ func runBare(ctx context.Context, file string, spec bareSpec) error {
 		sending.Go(func() {
 			for {
 				i := next.Add(1) - 1
-				if i >= int64(len(recorded.starts)) || ctx.Err() != nil {
+				if i >= int64(len(recorded.requests)) || ctx.Err() != nil {
 					return
 				}
 				r := recorded.request(int(i))

@@ -14,7 +14,14 @@ import (
 	"penstock/localstack/e2e"
 )
 
-// compare warms up, finds the bare loop's best concurrency, and measures both sides in alternating pairs.
+// rival is a bare loop and what its runs came to.
+type rival struct {
+	name string // of its figures
+	spec bareSpec
+	runs []figures
+}
+
+// compare warms up, finds the bare loops' best concurrencies, and measures all sides in alternating rounds.
 func (r *rig) compare(ctx context.Context, o options) error {
 	say("recording what the pipeline sends")
 	if err := r.record(ctx); err != nil {
@@ -22,64 +29,71 @@ func (r *rig) compare(ctx context.Context, o options) error {
 	}
 	rec := r.recording
 	say("%d events are %d rows in %d requests: %.1f %% of %d merged", rec.events, rec.rows, rec.requests, 100*rec.merged(), rec.unmerged)
+	rivals := []*rival{{name: "bare", spec: bareSpec{rowByRow: true}}, {name: "batches"}}
 	warm := time.Now()
 	for time.Since(warm) < o.warmUp {
-		if _, err := r.bare(ctx, 64, o.warmUp-time.Since(warm)); err != nil {
+		if _, err := r.bare(ctx, bareSpec{concurrency: 64, rowByRow: true, atMost: o.warmUp - time.Since(warm)}); err != nil {
 			return err
 		}
 	}
-	best, err := r.bestConcurrency(ctx)
-	if err != nil {
-		return err
-	}
-	var bare, pipeline []figures
-	var drains []drain
-	for pair := range o.pairs {
-		b, err := r.bare(ctx, best, 0)
-		if err != nil {
+	for _, v := range rivals {
+		var err error
+		if v.spec.concurrency, err = r.bestConcurrency(ctx, v); err != nil {
 			return err
+		}
+	}
+	var drains []drain
+	for round := range o.pairs {
+		for _, v := range rivals {
+			f, err := r.bare(ctx, v.spec)
+			if err != nil {
+				return err
+			}
+			say("round %d: %s %.0f rows/s at %.1f µs of CPU a row", round+1, v.name, f.rate(), f.cpuPerRow())
+			v.runs = append(v.runs, f)
 		}
 		var profiles profiles
-		if pair == o.pairs-1 {
+		if round == o.pairs-1 {
 			profiles = o.profiles
 		}
-		d, err := r.drain(ctx, pair, profiles)
+		d, err := r.drain(ctx, round, profiles)
 		if err != nil {
 			return err
 		}
-		say("pair %d: bare %.0f rows/s at %.1f µs, pipeline %.0f rows/s at %.1f µs of CPU a row",
-			pair+1, b.rate(), b.cpuPerRow(), d.rate(), d.cpuPerRow())
-		bare, pipeline, drains = append(bare, b), append(pipeline, d.figures), append(drains, d)
+		say("round %d: pipeline %.0f rows/s at %.1f µs of CPU a row", round+1, d.rate(), d.cpuPerRow())
+		drains = append(drains, d)
 	}
-	report(rec, best, bare, pipeline, drains)
+	report(rec, rivals, drains)
 	return nil
 }
 
-// bestConcurrency tries the bare loop for some seconds at each of several concurrencies, up and down again, since the
+// bestConcurrency tries a bare loop for some seconds at each of several concurrencies, up and down again, since the
 // machine is never as fast twice.
-func (r *rig) bestConcurrency(ctx context.Context) (int, error) {
+func (r *rig) bestConcurrency(ctx context.Context, v *rival) (int, error) {
 	tried := []int{16, 32, 64, 128, 256}
 	rates := make([]float64, len(tried))
 	for i := range 2 * len(tried) {
 		at := min(i, 2*len(tried)-1-i)
-		f, err := r.bare(ctx, tried[at], 4*time.Second)
+		spec := v.spec
+		spec.concurrency, spec.atMost = tried[at], 4*time.Second
+		f, err := r.bare(ctx, spec)
 		if err != nil {
 			return 0, err
 		}
-		say("bare loop, %d in flight: %.0f rows/s", tried[at], f.rate())
+		say("%s, %d in flight: %.0f rows/s", v.name, tried[at], f.rate())
 		rates[at] += f.rate()
 	}
 	return tried[slices.Index(rates, slices.Max(rates))], nil
 }
 
-// bare runs the bare loop as a process of its own.
-func (r *rig) bare(ctx context.Context, concurrency int, atMost time.Duration) (figures, error) {
+// bare runs a bare loop as a process of its own.
+func (r *rig) bare(ctx context.Context, spec bareSpec) (figures, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return figures{}, err
 	}
 	cmd := exec.CommandContext(ctx, self, "-bare", r.recording.file, "-host", r.stack.Cassandra()[0].Addr().String(),
-		"-concurrency", strconv.Itoa(concurrency), "-at-most", atMost.String())
+		"-concurrency", strconv.Itoa(spec.concurrency), "-at-most", spec.atMost.String(), fmt.Sprintf("-row-by-row=%t", spec.rowByRow))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	if err := r.children.Start(cmd); err != nil {
@@ -135,27 +149,32 @@ func (r *rig) drain(ctx context.Context, pair int, profiles profiles) (drain, er
 	return drain{figures: f, events: f.Rows / rowsPerEvent, mallocs: float64(last.Mallocs), peak: peak}, fleet.Stop(ctx)
 }
 
-func report(rec recording, concurrency int, bare, pipeline []figures, drains []drain) {
+func report(rec recording, rivals []*rival, drains []drain) {
 	fmt.Printf("bench: backlog %d events\n", rec.events)
 	fmt.Printf("bench: merged %.1f %%\n", 100*rec.merged())
-	fmt.Printf("bench: bare_concurrency %d requests\n", concurrency)
-	show("bare_rate", "rows/s", each(bare, figures.rate))
-	show("bare_cpu", "µs/row", each(bare, figures.cpuPerRow))
-	show("pipeline_rate", "rows/s", each(pipeline, figures.rate))
-	show("pipeline_cpu", "µs/row", each(pipeline, figures.cpuPerRow))
+	fmt.Printf("bench: rows_per_request %.1f rows\n", float64(rec.rows)/float64(rec.requests))
+	for _, v := range rivals {
+		fmt.Printf("bench: %s_concurrency %d requests\n", v.name, v.spec.concurrency)
+		show(v.name+"_rate", "rows/s", each(v.runs, figures.rate))
+		show(v.name+"_cpu", "µs/row", each(v.runs, figures.cpuPerRow))
+	}
+	show("pipeline_rate", "rows/s", each(drains, drain.rate))
+	show("pipeline_cpu", "µs/row", each(drains, drain.cpuPerRow))
 	show("events_rate", "events/s", each(drains, func(d drain) float64 { return d.events / d.Seconds }))
 	show("cpu_per_event", "µs", each(drains, func(d drain) float64 { return d.CPU / d.events * 1e6 }))
 	show("allocations_per_event", "objects", each(drains, func(d drain) float64 { return d.mallocs / float64(rec.events) }))
 	show("peak_memory", "MiB", each(drains, func(d drain) float64 { return float64(d.peak) / (1 << 20) }))
-	ratios := func(of func(figures) float64) []float64 {
-		out := make([]float64, len(bare))
-		for i := range bare {
-			out[i] = of(pipeline[i]) / of(bare[i])
+	for _, v := range rivals {
+		ratios := func(of func(figures) float64) []float64 {
+			out := make([]float64, len(drains))
+			for i := range drains {
+				out[i] = of(drains[i].figures) / of(v.runs[i])
+			}
+			return out
 		}
-		return out
+		show("pipeline_vs_"+v.name, "ratio", ratios(figures.rate))
+		show("cpu_vs_"+v.name, "ratio", ratios(figures.cpuPerRow))
 	}
-	show("pipeline_vs_bare", "ratio", ratios(figures.rate))
-	show("cpu_vs_bare", "ratio", ratios(figures.cpuPerRow))
 }
 
 func each[T any](runs []T, of func(T) float64) []float64 {

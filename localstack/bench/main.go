@@ -1,9 +1,10 @@
 // Bench compares the pipeline with a bare loop over the driver, in one run on one Cassandra.
 //
 // The pipeline, the real binary, drains a backlog of generated orders. What it sends after merging is recorded once; the
-// bare loop, a process of its own, sends exactly that, prepared, through the driver's own token-aware routing, at the best
-// fixed concurrency found by trying. Rows are UPDATE statements sent. Both are measured over the middle of their run, in
-// alternating pairs, since the machine is nobody's alone.
+// bare loop, a process of its own, sends the same rows one by one, prepared, through the driver's own token-aware
+// routing, at the best fixed concurrency found by trying. A second bare loop sends them in the pipeline's own batches,
+// which is what is left of its cost once somebody has grouped the rows by their replicas. Rows are UPDATE statements
+// sent. All are measured over the middle of their run, in alternating rounds, since the machine is nobody's alone.
 //
 // It prints one line "bench: NAME VALUE UNIT" a figure.
 package main
@@ -27,6 +28,7 @@ import (
 type options struct {
 	orders int
 	shards int
+	nodes  int
 	pairs  int
 	warmUp time.Duration
 	profiles
@@ -38,12 +40,14 @@ func main() {
 	var o options
 	flag.IntVar(&o.orders, "orders", 75_000, "orders in the backlog; each has about four events")
 	flag.IntVar(&o.shards, "shards", 16, "shards of the stream")
-	flag.IntVar(&o.pairs, "pairs", 5, "alternating pairs of runs")
+	flag.IntVar(&o.nodes, "nodes", 1, "Cassandra nodes, 1 or 3; three replicate everything three times")
+	flag.IntVar(&o.pairs, "pairs", 5, "rounds of alternating runs")
 	flag.DurationVar(&o.warmUp, "warmup", time.Minute, "load before anything is measured")
 	flag.StringVar(&o.cpu, "profile", "", "write a CPU profile of the last pipeline run, for go tool pprof, to this file, and one of its allocations to FILE.allocs")
 	flag.StringVar(&o.compiler, "pgo", "", "write the same profile as the compiler takes it to this file")
 	flag.StringVar(&o.bare, "bare", "", "used by bench itself: send this recording and end")
 	flag.StringVar(&o.spec.host, "host", "", "with -bare: where Cassandra is")
+	flag.BoolVar(&o.spec.rowByRow, "row-by-row", false, "with -bare: each row by itself")
 	flag.IntVar(&o.spec.concurrency, "concurrency", 0, "with -bare: requests in flight")
 	flag.DurationVar(&o.spec.atMost, "at-most", 0, "with -bare: end after this time")
 	flag.Parse()
@@ -87,7 +91,10 @@ func run(ctx context.Context, o options) (err error) {
 	config := localstack.Everything()
 	config.Dir = filepath.Join(r.dir, "stack")
 	config.Stream = ""
-	config.HeapMiB = 2048
+	config.CassandraNodes = o.nodes
+	if o.nodes == 1 {
+		config.HeapMiB = 2048
+	}
 	config.Load = true
 	if r.stack, err = localstack.Start(ctx, config); err != nil {
 		return err

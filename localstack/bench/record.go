@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -203,11 +204,14 @@ func (nothingIsParked) Park(_ context.Context, l deadletter.Letter) error {
 // replay is a recording in memory, as bytes: what is decoded all at once would be marked by every collection of garbage,
 // which no bare loop would have to pay for.
 type replay struct {
-	data   []byte
-	starts []int // where each request begins in data
-	rows   int
-	texts  map[string]string // equal texts are one string
+	data     []byte
+	requests []span
+	rows     int
+	texts    map[string]string // equal texts are one string
 }
+
+// span is where a request's statements begin in the data, and how many they are.
+type span struct{ at, statements int }
 
 // request is a recorded request, ready to be bound.
 type request struct {
@@ -215,32 +219,44 @@ type request struct {
 	values     [][]any
 }
 
-func openReplay(file string) (*replay, error) {
+// openReplay reads a recording: request by request, or row by row, where only the statements of one row stay together.
+func openReplay(file string, rowByRow bool) (*replay, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
 	r := &replay{data: data, texts: map[string]string{}}
-	for at := 0; at < len(data); {
-		r.starts = append(r.starts, at)
-		d := decoder{data[at:]}
-		for range d.byte() {
-			r.rows++
+	for d := (decoder{data}); len(d.rest) > 0; {
+		var row string // of the statement before
+		for i := range d.byte() {
+			at := len(data) - len(d.rest)
 			text := string(d.take(d.number()))
 			r.texts[text] = text
-			for range d.number() {
+			_, where, _ := strings.Cut(text, " WHERE ")
+			keys := strings.Count(where, "?")
+			var key []byte
+			for left := d.number(); left > 0; left-- {
+				before := d.rest
 				d.value()
+				if left <= uint64(keys) {
+					key = append(key, before[:len(before)-len(d.rest)]...)
+				}
 			}
+			r.rows++
+			same := row == text+string(key)
+			row = text + string(key)
+			if i == 0 || rowByRow && !same {
+				r.requests = append(r.requests, span{at: at})
+			}
+			r.requests[len(r.requests)-1].statements++
 		}
-		at = len(data) - len(d.rest)
 	}
 	return r, nil
 }
 
 // request decodes the i-th request.
 func (r *replay) request(i int) request {
-	d := decoder{r.data[r.starts[i]:]}
-	n := int(d.byte())
+	d, n := decoder{r.data[r.requests[i].at:]}, r.requests[i].statements
 	out := request{make([]string, n), make([][]any, n)}
 	for i := range n {
 		out.statements[i] = r.texts[string(d.take(d.number()))]

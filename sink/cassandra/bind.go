@@ -32,8 +32,9 @@ func (b *binder) reset() {
 	b.args, b.values, b.inUse = b.args[:0], b.values[:0], 0
 }
 
-// bind returns the values of t.updateCQL's markers for s. The error is a fault of the view.
-func (b *binder) bind(t *table, s statement) ([]any, error) {
+// bind returns the values of the markers of the statement's UPDATE. The error is a fault of the view.
+func (b *binder) bind(s statement) ([]any, error) {
+	t := s.table
 	first := len(b.args)
 	b.args = append(b.args, int64(s.stamp))
 	for range t.columns {

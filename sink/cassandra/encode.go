@@ -27,13 +27,12 @@ func appendElement(b []byte, v view.Value) []byte {
 	return v.Append(b)
 }
 
-// routingKey encodes a partition key as the partitioner hashes it: one column as it is, several each with its length
-// in two bytes and a zero byte behind.
-func routingKey(key []view.Value) []byte {
+// appendRoutingKey appends a partition key as the partitioner hashes it: one column as it is, several each with its
+// length in two bytes and a zero byte behind.
+func appendRoutingKey(b []byte, key []view.Value) []byte {
 	if len(key) == 1 {
-		return key[0].Shared()
+		return key[0].Append(b)
 	}
-	var b []byte
 	for _, v := range key {
 		b = binary.BigEndian.AppendUint16(b, uint16(v.Len()))
 		b = append(v.Append(b), 0)

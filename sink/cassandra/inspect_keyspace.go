@@ -52,6 +52,9 @@ func (i *inspection) inspectKeyspace(ctx context.Context, hosts, datacenters int
 	return true
 }
 
+// simpleStrategy places replicas without regard to racks and datacenters.
+const simpleStrategy = "SimpleStrategy"
+
 // replication is how a keyspace is replicated, seen from one datacenter.
 type replication struct {
 	strategy string            // the class without its package
@@ -64,7 +67,7 @@ func replicationOf(options map[string]string, datacenter string) replication {
 	class := options["class"]
 	r := replication{strategy: class[strings.LastIndexByte(class, '.')+1:]}
 	key := datacenter
-	if r.strategy == "SimpleStrategy" {
+	if r.strategy == simpleStrategy {
 		key = "replication_factor"
 	} else {
 		r.others = maps.Clone(options)

@@ -206,7 +206,7 @@ func (i *inspection) inspectWriting(ctx context.Context, t view.Table, name stri
 	for _, k := range d.keys {
 		key = append(key, nobody(k.Type))
 	}
-	args, err := new(binder).bind(d, statement{key: key, stamp: oldestStamp})
+	args, err := new(binder).bind(statement{table: d, key: key, stamp: oldestStamp})
 	if err != nil {
 		i.failed("right", right, err)
 		return

@@ -2,20 +2,22 @@ package cassandra
 
 import (
 	"context"
-	"hash/maphash"
-	"math/bits"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"penstock/sink"
 	"penstock/view"
 )
 
-// A request holds mutations of one partition of one table. More than this goes into a request of its own: Cassandra
-// warns from 5 KiB on (batch_size_warn_threshold), and a batch is applied as one.
+// A request holds mutations whose rows have the same replicas, of whatever partition and table: sent as one batch they
+// cost the coordinator one request, and no replica more than it would have had to do for each of them alone. More than
+// this goes into a request of its own: Cassandra warns of batches above 5 KiB (batch_size_warn_threshold), of which each
+// row is a few bytes more than we count, and of more than ten partitions
+// (unlogged_batch_across_partitions_warn_threshold). A mutation has at most two stamps, so at most two statements.
 const (
-	maxRequestBytes      = 5 << 10
-	maxRequestStatements = 20
+	maxRequestBytes     = 4 << 10
+	maxRequestMutations = 10
 )
 
 // job is one record's write on its way. It is settled when the last of its requests has an outcome.
@@ -43,50 +45,62 @@ func (j *job) done(err error) {
 	j.write.Record.Settle(nil)
 }
 
-// part is a mutation and the record it belongs to.
+// part is a mutation, its table, and the record it belongs to.
 type part struct {
 	mutation *view.Mutation
+	table    *table
 	job      *job
 }
 
-// request is what is sent at once: mutations of one partition, of one or more records.
+// request is what is sent at once, for one or more records.
 type request struct {
-	ctx       context.Context // the shard's work context: once it ends, nothing of the request is sent any more
-	table     *table
-	partition []view.Value
-	parts     []part
-	size      int // of the mutations, in bytes
+	ctx   context.Context // the shard's work context: once it ends, nothing of the request is sent any more
+	token int64           // of one of its rows: all have the same replicas
+	parts []part
+	size  int // of the mutations, in bytes
 }
 
-// plan turns the writes of a page of records into requests. Mutations of one partition stand together and keep their
-// order, which matters to nobody but a reader of a trace. What a page needs is allocated at once.
-func plan(ctx context.Context, tables map[string]*table, writes []sink.Write) []request {
+// partition is the mutations of a partition in a plan, or as many of them as fit in a request.
+type partition struct {
+	table   *table
+	key     []view.Value
+	token   int64
+	size    int // in bytes
+	count   int
+	request int32
+}
+
+// plan turns the writes of a page of records into requests. Mutations of one partition stand together, as those of one
+// row are merged only within a request, and keep their order, which matters to nobody but a reader of a trace. What a
+// page needs is allocated at once.
+func plan(ctx context.Context, tables map[string]*table, ring *ring, writes []sink.Write) []request {
 	total := 0
 	for i := range writes {
 		total += len(writes[i].Mutations)
 	}
-	requests := make([]request, 0, total)
-	chosen := make([]int32, 0, total)     // each mutation's request
-	count := make([]int32, 0, total)      // each request's mutations
-	open := make(map[uint64]int32, total) // the last request of each partition, by the partition's hash
+	partitions := make([]partition, 0, total)
+	chosen := make([]int32, 0, total)     // each mutation's partition
+	last := make(map[uint64]int32, total) // partition of a table and token
+	var routing []byte
 	for i := range writes {
 		for k := range writes[i].Mutations {
 			m := &writes[i].Mutations[k]
 			t := tables[m.Table]
-			partition := m.Key[:len(t.Partition)]
-			size, hash := m.Size(), hashOf(t, partition)
-			n, ok := open[hash]
-			if !ok || !requests[n].takes(t, partition, size, count[n]) {
-				n = int32(len(requests))
-				open[hash] = n
-				requests = append(requests, request{ctx: ctx, table: t, partition: partition})
-				count = append(count, 0)
+			key, size := m.Key[:len(t.Partition)], m.Size()
+			routing = appendRoutingKey(routing[:0], key)
+			token := tokenOf(routing)
+			n, ok := last[uint64(token)^t.seed]
+			if !ok || !partitions[n].takes(t, key, size) {
+				n = int32(len(partitions))
+				last[uint64(token)^t.seed] = n
+				partitions = append(partitions, partition{table: t, key: key, token: token})
 			}
-			requests[n].size += size
-			count[n]++
+			partitions[n].size += size
+			partitions[n].count++
 			chosen = append(chosen, n)
 		}
 	}
+	requests, count := pack(ctx, ring, partitions)
 	parts := make([]part, total)
 	for n := range requests {
 		requests[n].parts, parts = parts[:0:count[n]], parts[count[n]:]
@@ -96,12 +110,13 @@ func plan(ctx context.Context, tables map[string]*table, writes []sink.Write) []
 		j := &jobs[i]
 		j.write = &writes[i]
 		for k := range j.write.Mutations {
-			r := &requests[chosen[0]]
+			p := &partitions[chosen[0]]
+			r := &requests[p.request]
 			chosen = chosen[1:]
 			if n := len(r.parts); n == 0 || r.parts[n-1].job != j {
 				j.left.Add(1)
 			}
-			r.parts = append(r.parts, part{&j.write.Mutations[k], j})
+			r.parts = append(r.parts, part{&j.write.Mutations[k], p.table, j})
 		}
 		if len(j.write.Mutations) == 0 {
 			j.write.Record.Settle(nil)
@@ -110,43 +125,46 @@ func plan(ctx context.Context, tables map[string]*table, writes []sink.Write) []
 	return requests
 }
 
-// takes reports whether a request with n mutations has room for one more of a partition. Two partitions may have the
-// same hash.
-func (r *request) takes(t *table, partition []view.Value, size int, n int32) bool {
-	// A mutation has at most two stamps, so at most two statements.
-	return r.table == t && r.size+size <= maxRequestBytes && 2*(n+1) <= maxRequestStatements && slices.Equal(r.partition, partition)
+// takes reports whether a mutation belongs to p and has room there. Two partitions may have the same token.
+func (p *partition) takes(t *table, key []view.Value, size int) bool {
+	return p.table == t && p.size+size <= maxRequestBytes && p.count < maxRequestMutations && slices.Equal(p.key, key)
 }
 
-var hashSeed = maphash.MakeSeed()
-
-// hashOf tells partitions apart, nearly always.
-func hashOf(t *table, partition []view.Value) uint64 {
-	hash := t.seed
-	for _, v := range partition {
-		hash = bits.RotateLeft64(hash, 23)*31 ^ maphash.Bytes(hashSeed, v.Shared())
+// pack distributes partitions over requests, each to the last one for its replicas if there is room. It also returns
+// how many mutations each request gets.
+func pack(ctx context.Context, ring *ring, partitions []partition) (requests []request, count []int) {
+	filling := slices.Repeat([]int32{-1}, len(ring.sets)) // each replica set's last request
+	for i := range partitions {
+		p := &partitions[i]
+		last := &filling[ring.set(p.token)]
+		if *last < 0 || requests[*last].size+p.size > maxRequestBytes || count[*last]+p.count > maxRequestMutations {
+			*last = int32(len(requests))
+			requests = append(requests, request{ctx: ctx, token: p.token})
+			count = append(count, 0)
+		}
+		p.request = *last
+		requests[p.request].size += p.size
+		count[p.request] += p.count
 	}
-	return hash
+	return requests, count
 }
 
 // statements merges the request's mutations row by row, so that what came twice is sent once, and appends the rows'
 // UPDATEs to out.
 func (r *request) statements(out []statement) []statement {
-	if len(r.parts) == 1 {
-		return statements(out, r.parts[0].mutation.Key, r.parts[0].mutation.Cells)
-	}
-	merged := make([]bool, len(r.parts))
+	var merged [maxRequestMutations]bool
 	for i, p := range r.parts {
 		if merged[i] {
 			continue
 		}
 		cells := p.mutation.Cells
 		for j := i + 1; j < len(r.parts); j++ {
-			if other := r.parts[j].mutation; slices.Equal(other.Key, p.mutation.Key) {
+			if other := r.parts[j]; other.table == p.table && slices.Equal(other.mutation.Key, p.mutation.Key) {
 				merged[j] = true
-				cells = view.Merge(cells, other.Cells)
+				cells = view.Merge(cells, other.mutation.Cells)
 			}
 		}
-		out = statements(out, p.mutation.Key, cells)
+		out = statements(out, p.table, p.mutation.Key, cells)
 	}
 	return out
 }
@@ -163,16 +181,26 @@ func (r *request) settle(err error) {
 	clear(r.parts) // the page's others keep the array, and should not keep the mutations
 }
 
-// split returns a request for each record in r, so that one that Cassandra refuses is found out.
+// split returns a request for each mutation in r, so that one that Cassandra refuses is found out.
 func (r *request) split() []*request {
-	var out []*request
+	out := make([]*request, len(r.parts))
 	for i, p := range r.parts {
-		if i == 0 || p.job != r.parts[i-1].job {
-			out = append(out, &request{ctx: r.ctx, table: r.table, partition: r.partition})
+		if i > 0 && p.job == r.parts[i-1].job {
+			p.job.left.Add(1) // it counted on one request for all of them
 		}
-		last := out[len(out)-1]
-		last.parts = append(last.parts, p)
-		last.size += p.mutation.Size()
+		key := p.mutation.Key[:len(p.table.Partition)]
+		out[i] = &request{ctx: r.ctx, token: tokenOf(appendRoutingKey(nil, key)), parts: r.parts[i : i+1 : i+1], size: p.mutation.Size()}
 	}
 	return out
+}
+
+// String names the tables that are written to.
+func (r *request) String() string {
+	var names []string
+	for _, p := range r.parts {
+		if !slices.Contains(names, p.table.name) {
+			names = append(names, p.table.name)
+		}
+	}
+	return strings.Join(names, ", ")
 }

@@ -81,8 +81,22 @@ func writesOf(mutations [][]view.Mutation) ([]sink.Write, []outcome) {
 // identity says which mutation of which record a part is.
 func identity(m *view.Mutation) string { return fmt.Sprintf("%p", m.Cells) }
 
-func TestEveryMutationIsInExactlyOneRequestOfItsPartition(t *testing.T) {
-	tables := twoTables()
+// aRing is one of three hosts of which each token has two, so that there are several replica sets.
+func aRing() *ring {
+	return newRing([]*host{
+		{id: "1", rack: "a", tokens: []string{"-6000000000000000000", "1000000000000000000"}},
+		{id: "2", rack: "b", tokens: []string{"-3000000000000000000", "4000000000000000000"}},
+		{id: "3", rack: "c", tokens: []string{"0", "8000000000000000000"}},
+	}, replication{factor: 2})
+}
+
+// replicasOf returns the replica set of a mutation.
+func replicasOf(ring *ring, p part) int32 {
+	return ring.set(tokenOf(appendRoutingKey(nil, p.mutation.Key[:len(p.table.Partition)])))
+}
+
+func TestEveryMutationIsInExactlyOneRequestOfItsReplicas(t *testing.T) {
+	tables, ring := twoTables(), aRing()
 	rapid.Check(t, func(t *rapid.T) {
 		mutations := rapid.SliceOfN(aWrite(), 1, 15).Draw(t, "writes")
 		writes, _ := writesOf(mutations)
@@ -93,24 +107,26 @@ func TestEveryMutationIsInExactlyOneRequestOfItsPartition(t *testing.T) {
 			}
 		}
 		var got []string
-		for _, r := range plan(t.Context(), tables, writes) {
+		for _, r := range plan(t.Context(), tables, ring, writes) {
 			size := 0
 			for _, p := range r.parts {
 				got = append(got, identity(p.mutation))
 				size += p.mutation.Size()
-				if p.mutation.Table != r.table.Table.Name ||
-					!slices.Equal(p.mutation.Key[:len(r.table.Partition)], r.partition) {
-					t.Errorf("a mutation of %s, %v stands in a request to %s, %v", p.mutation.Table, p.mutation.Key, r.table.name, r.partition)
+				if p.table != tables[p.mutation.Table] {
+					t.Errorf("a mutation of %s stands under table %s", p.mutation.Table, p.table.name)
+				}
+				if got, want := replicasOf(ring, p), ring.set(r.token); got != want {
+					t.Errorf("a mutation of replica set %d stands in a request to %d", got, want)
 				}
 				if !slices.ContainsFunc(p.job.write.Mutations, func(m view.Mutation) bool { return identity(&m) == identity(p.mutation) }) {
 					t.Error("a mutation stands under another record's job")
 				}
 			}
-			if len(r.parts) > 1 && size > maxRequestBytes {
-				t.Errorf("%d mutations of %d bytes together, at most %d go as one", len(r.parts), size, maxRequestBytes)
+			if size != r.size || len(r.parts) > 1 && size > maxRequestBytes {
+				t.Errorf("%d mutations of %d bytes together, counted as %d, at most %d go as one", len(r.parts), size, r.size, maxRequestBytes)
 			}
-			if n := len(r.statements(nil)); n > maxRequestStatements {
-				t.Errorf("%d statements in one request, at most %d", n, maxRequestStatements)
+			if len(r.parts) > maxRequestMutations {
+				t.Errorf("%d mutations in one request, at most %d", len(r.parts), maxRequestMutations)
 			}
 		}
 		slices.Sort(want)
@@ -121,22 +137,48 @@ func TestEveryMutationIsInExactlyOneRequestOfItsPartition(t *testing.T) {
 	})
 }
 
-func TestMutationsOfOnePartitionGoTogetherWhileThereIsRoom(t *testing.T) {
-	small := func(sku string) view.Mutation {
-		return view.Mutation{Table: "stock", Key: []view.Value{view.TextValue("W1"), view.TextValue(sku)},
-			Cells: []view.Cell{{Column: "on_hand", Value: view.IntValue(1), Stamp: 7}}}
-	}
+// changeOf is a small mutation.
+func changeOf(warehouse, sku string) []view.Mutation {
+	return []view.Mutation{{Table: "stock", Key: []view.Value{view.TextValue(warehouse), view.TextValue(sku)},
+		Cells: []view.Cell{{Column: "on_hand", Value: view.IntValue(1), Stamp: 7}}}}
+}
+
+func TestMutationsOfTheSameReplicasGoTogetherWhileThereIsRoom(t *testing.T) {
 	var mutations [][]view.Mutation
-	for i := range 25 {
-		mutations = append(mutations, []view.Mutation{small(fmt.Sprint(i))})
+	for i := range 250 {
+		mutations = append(mutations, changeOf(fmt.Sprint(i), "a"))
+	}
+	ring, sets := aRing(), map[int32][]int{}
+	writes, _ := writesOf(mutations)
+	for _, r := range plan(t.Context(), twoTables(), ring, writes) {
+		set := ring.set(r.token)
+		sets[set] = append(sets[set], len(r.parts))
+	}
+	if len(sets) != 3 {
+		t.Errorf("requests to %d replica sets, want all three", len(sets))
+	}
+	for set, sizes := range sets {
+		for _, n := range sizes[:len(sizes)-1] {
+			if n != maxRequestMutations {
+				t.Errorf("requests of %v mutations to replica set %d: all but the last should be full", sizes, set)
+			}
+		}
+	}
+}
+
+// Those of one partition are merged only in one request, so they wait for one another, however many others come between.
+func TestMutationsOfOnePartitionGoTogetherBeforeOthers(t *testing.T) {
+	var mutations [][]view.Mutation
+	for i := range 60 {
+		mutations = append(mutations, changeOf(fmt.Sprint(i%15), "a"))
 	}
 	writes, _ := writesOf(mutations)
-	var sizes []int
-	for _, r := range plan(t.Context(), twoTables(), writes) {
-		sizes = append(sizes, len(r.parts))
+	statements := 0
+	for _, r := range plan(t.Context(), twoTables(), aRing(), writes) {
+		statements += len(r.statements(nil))
 	}
-	if want := []int{10, 10, 5}; !slices.Equal(sizes, want) {
-		t.Errorf("requests of %v mutations, want %v", sizes, want)
+	if statements != 15 {
+		t.Errorf("%d statements for 15 rows that each came four times", statements)
 	}
 }
 
@@ -147,7 +189,7 @@ func TestEveryWriteIsSettledOnceHoweverItsRequestsEnd(t *testing.T) {
 		mutations := rapid.SliceOfN(aWrite(), 1, 15).Draw(t, "writes")
 		writes, outcomes := writesOf(mutations)
 		var requests []*request
-		for _, r := range plan(t.Context(), tables, writes) {
+		for _, r := range plan(t.Context(), tables, aRing(), writes) {
 			requests = append(requests, &r)
 		}
 		for i, o := range outcomes {
@@ -191,35 +233,23 @@ func settleOne(t *rapid.T, r *request, failure error, guilty map[*sink.Write]boo
 	r.settle(failure)
 }
 
-func TestASplitRequestHoldsOneRecordEach(t *testing.T) {
-	tables := twoTables()
+func TestASplitRequestHoldsOneMutationEach(t *testing.T) {
+	tables, ring := twoTables(), aRing()
 	rapid.Check(t, func(t *rapid.T) {
 		writes, _ := writesOf(rapid.SliceOfN(aWrite(), 1, 15).Draw(t, "writes"))
-		for _, r := range plan(t.Context(), tables, writes) {
-			var together []string
-			seen := map[*job]bool{}
+		for _, r := range plan(t.Context(), tables, ring, writes) {
+			var together []part
 			for _, single := range r.split() {
-				j := single.parts[0].job
-				if seen[j] {
-					t.Error("one record stands in two of the requests it was split into")
+				if len(single.parts) != 1 {
+					t.Fatalf("%d mutations in one request after it was split", len(single.parts))
 				}
-				seen[j] = true
-				for _, p := range single.parts {
-					if p.job != j {
-						t.Error("two records stand in one request after it was split")
-					}
-					together = append(together, identity(p.mutation))
-				}
-				if single.table != r.table || single.ctx != r.ctx || !slices.Equal(single.partition, r.partition) {
+				if p := single.parts[0]; single.ctx != r.ctx || ring.set(single.token) != replicasOf(ring, p) || single.size != p.mutation.Size() {
 					t.Error("a split request goes elsewhere than the whole")
 				}
+				together = append(together, single.parts...)
 			}
-			var whole []string
-			for _, p := range r.parts {
-				whole = append(whole, identity(p.mutation))
-			}
-			if !slices.Equal(whole, together) {
-				t.Errorf("after the split: %v, before: %v", together, whole)
+			if !slices.Equal(r.parts, together) {
+				t.Errorf("after the split: %v, before: %v", together, r.parts)
 			}
 		}
 	})
@@ -230,10 +260,13 @@ func TestStatementsWriteTheMergeOfTheMutations(t *testing.T) {
 	tables := twoTables()
 	rapid.Check(t, func(t *rapid.T) {
 		table := rapid.SampledFrom([]view.Table{viewtest.Kitchen, viewtest.StockTable}).Draw(t, "table")
-		r := &request{ctx: context.Background(), table: tables[table.Name]}
+		r := &request{ctx: context.Background()}
 		want := map[string][]view.Cell{}
 		for _, m := range viewtest.Mutations(t, table) {
-			r.parts = append(r.parts, part{mutation: &m})
+			if len(r.parts) == maxRequestMutations {
+				break
+			}
+			r.parts = append(r.parts, part{mutation: &m, table: tables[table.Name]})
 			want[m.RowKey()] = view.Merge(want[m.RowKey()], m.Cells)
 		}
 		got := map[string][]view.Cell{}

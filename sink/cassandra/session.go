@@ -40,7 +40,7 @@ type Config struct {
 type Session struct {
 	keyspace string
 	driver   *gocql.Session
-	policy   *pinnedPolicy
+	router   *router
 }
 
 // Connect opens a session. The error is a [*sink.Error]: transient when no host answers; fatal, around a
@@ -53,14 +53,14 @@ func Connect(c Config) (*Session, error) {
 	if err != nil {
 		return nil, &sink.Error{Disposition: sink.Fatal, Op: "connect to cassandra", Err: fmt.Errorf("consistency %q: %w", c.Consistency, err)}
 	}
-	policy := &pinnedPolicy{gocql.TokenAwareHostPolicy(gocql.DCAwareRoundRobinPolicy(c.Datacenter), gocql.ShuffleReplicas())}
+	router := newRouter(c.Keyspace, c.Datacenter)
 	cluster := gocql.NewCluster(c.Hosts...)
 	cluster.Consistency = consistency
 	cluster.SerialConsistency = gocql.LocalSerial
 	cluster.Timeout = c.Timeout
 	cluster.ConnectTimeout = c.Timeout
 	cluster.NumConns = 1 // of 32,768 streams each; what goes over one goes in fewer, larger writes
-	cluster.PoolConfig.HostSelectionPolicy = policy
+	cluster.PoolConfig.HostSelectionPolicy = router
 	if c.Datacenter != "" {
 		cluster.HostFilter = gocql.DataCenterHostFilter(c.Datacenter)
 	}
@@ -70,7 +70,7 @@ func Connect(c Config) (*Session, error) {
 	cluster.RetryPolicy = nil // repeating is the writer's decision, with permits and back-off
 	cluster.ReconnectInterval = time.Second
 	cluster.ReconnectionPolicy = &gocql.ExponentialReconnectionPolicy{MaxRetries: 3, InitialInterval: 200 * time.Millisecond, MaxInterval: 2 * time.Second}
-	cluster.Metadata.CacheMode = gocql.KeyspaceOnly // all that token-aware routing needs
+	cluster.Metadata.CacheMode = gocql.KeyspaceOnly // all that the ring needs
 	cluster.Logger = gocqlzap.NewZapLogger(c.Log.Named("driver").WithOptions(zap.WrapCore(onlyWarnings)))
 	cluster.AuthProvider = login(c)
 	attempts := newAttempts(c)
@@ -92,7 +92,8 @@ func Connect(c Config) (*Session, error) {
 		return nil, &sink.Error{Disposition: classifyConnect(err), Op: op, Err: err}
 	}
 	attempts.opened()
-	return &Session{keyspace: c.Keyspace, driver: driver, policy: policy}, nil
+	router.opened(driver)
+	return &Session{keyspace: c.Keyspace, driver: driver, router: router}, nil
 }
 
 // onlyWarnings leaves out what the driver says below warnings, where the log has not left it out already.

@@ -19,7 +19,7 @@ type table struct {
 	index     map[string]int // column name to its place in columns
 	updateCQL string
 	selectCQL string
-	seed      uint64 // what tells its partitions from those of other tables where they are hashed
+	seed      uint64 // what tells its partitions from those of other tables with the same token
 }
 
 func newTable(keyspace string, t view.Table, g view.Generation) *table {
@@ -29,7 +29,7 @@ func newTable(keyspace string, t view.Table, g view.Generation) *table {
 		keys:    t.Keys(),
 		columns: t.AllColumns(),
 		index:   map[string]int{},
-		seed:    maphash.String(hashSeed, t.Name),
+		seed:    maphash.String(maphash.MakeSeed(), t.Name),
 	}
 	sets := make([]string, len(d.columns))
 	names := make([]string, len(d.columns))
@@ -55,13 +55,14 @@ func newTable(keyspace string, t view.Table, g view.Generation) *table {
 // statement is one UPDATE: those cells of one row, none of them twice, that have its stamp. The others stand among
 // them, since most rows have one stamp and cells are shared.
 type statement struct {
+	table *table
 	key   []view.Value
 	stamp view.Stamp
 	cells []view.Cell
 }
 
-// statements appends the UPDATEs for the cells of one row, one for each stamp among them.
-func statements(out []statement, key []view.Value, cells []view.Cell) []statement {
+// statements appends the UPDATEs for the cells of one row of t, one for each stamp among them.
+func statements(out []statement, t *table, key []view.Value, cells []view.Cell) []statement {
 	mine := len(out)
 next:
 	for n := range cells {
@@ -71,7 +72,7 @@ next:
 				continue next
 			}
 		}
-		out = append(out, statement{key: key, stamp: stamp, cells: cells})
+		out = append(out, statement{table: t, key: key, stamp: stamp, cells: cells})
 	}
 	return out
 }
@@ -84,7 +85,7 @@ func (t *table) keyFault(key []view.Value) error {
 	if len(t.Partition) == 1 && key[0].Len() == 0 {
 		return fmt.Errorf("key column %s is empty: a partition key cannot be", t.keys[0].Name)
 	}
-	if n := len(routingKey(key[:len(t.Partition)])); n > maxKeyBytes {
+	if n := len(appendRoutingKey(nil, key[:len(t.Partition)])); n > maxKeyBytes {
 		return fmt.Errorf("the partition key has %d bytes: at most %d", n, maxKeyBytes)
 	}
 	for i, k := range t.keys {

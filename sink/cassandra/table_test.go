@@ -1,7 +1,6 @@
 package cassandra
 
 import (
-	"context"
 	"encoding/hex"
 	"regexp"
 	"slices"
@@ -52,8 +51,8 @@ func TestEveryValueIsBoundToItsOwnMarker(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		bound.reset()
 		for _, m := range viewtest.Mutations(t, viewtest.Kitchen) {
-			for _, s := range statements(nil, m.Key, m.Cells) {
-				args, err := bound.bind(table, s)
+			for _, s := range statements(nil, table, m.Key, m.Cells) {
+				args, err := bound.bind(s)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -145,84 +144,22 @@ func TestTheBytesOfCollections(t *testing.T) {
 
 // As the partitioner hashes it: a key of one column as it is, a composite with lengths and zero bytes.
 func TestTheBytesOfRoutingKeys(t *testing.T) {
-	if got := string(routingKey([]view.Value{view.TextValue("W1")})); got != "W1" {
+	if got := string(appendRoutingKey(nil, []view.Value{view.TextValue("W1")})); got != "W1" {
 		t.Errorf("one column: %q", got)
 	}
-	got := hex.EncodeToString(routingKey([]view.Value{view.TextValue("c-1"), view.IntValue(2026)}))
+	got := hex.EncodeToString(appendRoutingKey(nil, []view.Value{view.TextValue("c-1"), view.IntValue(2026)}))
 	if want := "0003" + "632d31" + "00" + "0004" + "000007ea" + "00"; got != want {
 		t.Errorf("two columns: %s, want %s", got, want)
 	}
 }
 
 func TestAColumnTheTableDoesNotHaveIsTheViewsFault(t *testing.T) {
-	_, err := new(binder).bind(newTable("ks", viewtest.StockTable, 1), statement{
+	_, err := new(binder).bind(statement{
+		table: newTable("ks", viewtest.StockTable, 1),
 		key:   []view.Value{view.TextValue("w"), view.TextValue("s")},
 		cells: []view.Cell{{Column: "colour", Value: view.TextValue("red")}},
 	})
 	if sink.DispositionOf(err) != sink.Fatal || !strings.Contains(err.Error(), "colour") {
 		t.Errorf("got %v, want a fatal error that names the column", err)
-	}
-}
-
-// fixedHosts is a policy that offers the same hosts to every statement.
-type fixedHosts struct {
-	gocql.HostSelectionPolicy
-	hosts []gocql.SelectedHost
-}
-
-func (f fixedHosts) Pick(gocql.ExecutableStatement) gocql.NextHost {
-	i := 0
-	return func() gocql.SelectedHost {
-		if i == len(f.hosts) {
-			return nil
-		}
-		i++
-		return f.hosts[i-1]
-	}
-}
-
-// aHost is a host by identity.
-type aHost struct{ name string }
-
-func (*aHost) Info() *gocql.HostInfo { return nil }
-func (*aHost) Mark(error)            {}
-
-// executing is a statement as the driver shows it to a policy.
-type executing struct {
-	route
-	ctx context.Context
-}
-
-func (e executing) Context() context.Context { return e.ctx }
-
-func TestAPinnedStatementGoesToItsHostAndNowhereElse(t *testing.T) {
-	mine, other, third := &aHost{"mine"}, &aHost{"other"}, &aHost{"third"}
-	policy := &pinnedPolicy{fixedHosts{hosts: []gocql.SelectedHost{other, third}}}
-	next := policy.Pick(executing{ctx: pin(t.Context(), mine)})
-	if got := next(); got != gocql.SelectedHost(mine) {
-		t.Errorf("first host %v, want the pinned one", got)
-	}
-	for range 3 {
-		if got := next(); got != nil {
-			t.Errorf("then %v, want none", got)
-		}
-	}
-}
-
-func TestOtherStatementsAreRoutedByThePolicyWithin(t *testing.T) {
-	first, second, third := &aHost{"first"}, &aHost{"second"}, &aHost{"third"}
-	policy := &pinnedPolicy{fixedHosts{hosts: []gocql.SelectedHost{first, second, third}}}
-	for name, statement := range map[string]gocql.ExecutableStatement{
-		"none":              nil,
-		"without host":      executing{ctx: t.Context()},
-		"before there is a": route{"ks", []byte("k")},
-	} {
-		if got := policy.Pick(statement)(); got != gocql.SelectedHost(first) {
-			t.Errorf("%s: first host %v, want the policy's", name, got)
-		}
-	}
-	got := policy.candidates(nil, "ks", []byte("k"), 2)
-	if !slices.Equal(got, []gocql.SelectedHost{first, second}) {
-		t.Errorf("candidates %v, want the first two", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/cassandra-gocql-driver/v2"
@@ -38,9 +39,9 @@ type WriterConfig struct {
 	Observe func(host string, took time.Duration, err error)
 }
 
-// Writer applies writes to the tables of one generation of one view. It groups mutations of one partition, merges what
-// is written twice, sends each group through a permit of one coordinator host, and repeats what failed for a while or
-// for reasons unknown, for hours if need be.
+// Writer applies writes to the tables of one generation of one view. It groups mutations that go to the same replicas,
+// merges what is written twice, sends each group through a permit of one coordinator host, and repeats what failed for a
+// while or for reasons unknown, for hours if need be.
 //
 // Its goroutines live while there is something to send, never more than there are permits; Wait waits for them.
 type Writer struct {
@@ -48,6 +49,8 @@ type Writer struct {
 	config  WriterConfig
 	tables  map[string]*table
 	gate    *gate
+
+	turns atomic.Uint32 // which of several hosts with the same room a request goes to
 
 	mu      sync.Mutex
 	queue   []*request
@@ -77,8 +80,9 @@ func NewWriter(s *Session, c WriterConfig) (*Writer, error) {
 // of them is sent, and what has no outcome yet is settled with the cause of ctx's end. The number of writes in hand is
 // the caller's to bound. A mutation of a table that the view does not have panics: the view broke its promise.
 func (w *Writer) Submit(ctx context.Context, writes []sink.Write) {
-	requests := plan(ctx, w.tables, writes)
-	capacity := w.gate.capacity()
+	ring := w.session.router.ring.Load()
+	requests := plan(ctx, w.tables, ring, writes)
+	capacity := w.gate.capacity(len(ring.hosts))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range requests {
@@ -86,7 +90,7 @@ func (w *Writer) Submit(ctx context.Context, writes []sink.Write) {
 	}
 	for range min(len(requests), capacity-w.workers) {
 		w.workers++
-		w.running.Go(func() { (&worker{Writer: w, addresses: map[string]string{}}).work() })
+		w.running.Go(func() { (&worker{Writer: w}).work() })
 	}
 }
 
@@ -101,19 +105,7 @@ type worker struct {
 	*Writer
 	bound      binder
 	statements []statement
-	candidates []gocql.SelectedHost
-	hosts      []string          // their ids
-	addresses  map[string]string // of hosts, by id; asking the driver costs four allocations
-}
-
-// address returns a host's address and port.
-func (w *worker) address(host gocql.SelectedHost, id string) string {
-	address, known := w.addresses[id]
-	if !known {
-		address = host.Info().ConnectAddressAndPort()
-		w.addresses[id] = address
-	}
-	return address
+	candidates []*host
 }
 
 // work sends requests until the queue is empty.
@@ -156,13 +148,13 @@ func (w *worker) apply(r *request) {
 				return
 			}
 		case sink.Fatal:
-			r.settle(&sink.Error{Disposition: sink.Fatal, Op: "write " + r.table.name, Err: err})
+			r.settle(&sink.Error{Disposition: sink.Fatal, Op: "write " + r.String(), Err: err})
 			return
 		case sink.Transient, sink.Overload:
 			refusals = 0
 		}
 		if attempt%complainEvery == complainEvery-1 {
-			w.config.Log.Warn("write does not get through, repeating", zap.String("table", r.table.name),
+			w.config.Log.Warn("write does not get through, repeating", zap.Stringer("tables", r),
 				zap.Stringer("disposition", disposition), zap.Error(err))
 		}
 		select {
@@ -192,15 +184,15 @@ func (w *worker) judge(r *request, d sink.Disposition, refusals, tries int, caus
 		return true
 	}
 	guilty := func(err error) bool {
-		r.settle(&view.Poison{Stage: view.StageWrite, Code: code, Tries: tries, Err: fmt.Errorf("write %s: %w", r.table.name, err)})
+		r.settle(&view.Poison{Stage: view.StageWrite, Code: code, Tries: tries, Err: fmt.Errorf("write %s: %w", r, err)})
 		return true
 	}
-	key := r.parts[0].mutation.Key
-	if fault := r.table.keyFault(key); fault != nil {
+	t, key := r.parts[0].table, r.parts[0].mutation.Key
+	if fault := t.keyFault(key); fault != nil {
 		return guilty(fault)
 	}
 	// Every column unset: it writes nothing. Its stamp is the least there is.
-	err := w.attempt(r, []statement{{key: key, stamp: 1}})
+	err := w.attempt(r, []statement{{table: t, key: key, stamp: 1}})
 	if err == nil {
 		return guilty(cause)
 	}
@@ -217,64 +209,70 @@ func (w *worker) judge(r *request, d sink.Disposition, refusals, tries int, caus
 	return false
 }
 
-// attempt sends statements of a request's partition once, through a permit of one of its hosts.
+// attempt sends statements of a request once, through a permit of one of its hosts.
 func (w *worker) attempt(r *request, statements []statement) error {
 	if over := ended(r.ctx); over != nil {
 		return over
 	}
-	w.candidates = w.session.policy.candidates(w.candidates[:0], w.session.keyspace, routingKey(r.partition), maxCandidates)
+	ring := w.session.router.ring.Load() // it may be another than the one of the plan
+	w.candidates = ring.candidates(w.candidates[:0], ring.set(r.token), w.turns.Add(1))
 	if len(w.candidates) == 0 {
 		return gocql.ErrNoConnections
 	}
-	w.hosts = w.hosts[:0]
-	for _, c := range w.candidates {
-		w.hosts = append(w.hosts, c.Info().HostID())
-	}
-	chosen, err := w.gate.acquire(r.ctx, w.hosts)
+	host, err := w.gate.acquire(r.ctx, w.candidates)
 	if err != nil {
 		return err
 	}
 	if over := ended(r.ctx); over != nil { // while it waited for the permit
-		w.gate.release(w.hosts[chosen])
+		w.gate.release(host)
 		return over
 	}
 	start := time.Now()
-	err = w.execute(pin(r.ctx, w.candidates[chosen]), r, statements)
+	err = w.execute(pin(r.ctx, host), r, statements)
 	took := time.Since(start)
-	w.gate.release(w.hosts[chosen])
+	w.gate.release(host)
 	var seen error
 	if err != nil {
-		seen = &sink.Error{Disposition: classify(err), Op: "write " + r.table.name, Err: err}
+		seen = &sink.Error{Disposition: classify(err), Op: "write " + r.String(), Err: err}
 	}
-	w.config.Observe(w.address(w.candidates[chosen], w.hosts[chosen]), took, seen)
+	w.config.Observe(host.address, took, seen)
 	return err
 }
 
-// execute sends statements of the request's partition: as one UNLOGGED batch, which Cassandra applies as one mutation
-// since all are of one partition, or one by one where they are too large for that.
+// execute sends statements as one UNLOGGED batch, or one by one where they are too large for that. Part of a batch may be
+// applied and the rest not: what failed is repeated whole.
 func (w *worker) execute(ctx context.Context, r *request, statements []statement) error {
 	defer w.bound.reset()
 	if len(statements) > 1 && r.size <= maxRequestBytes {
-		batch := w.session.driver.Batch(gocql.UnloggedBatch).DefaultTimestamp(false)
-		for _, s := range statements {
-			args, err := w.bound.bind(r.table, s)
-			if err != nil {
-				return err
-			}
-			batch.Query(r.table.updateCQL, args...)
+		batch, err := w.batch(statements)
+		if err != nil {
+			return err
 		}
 		return batch.ExecContext(ctx)
 	}
 	for _, s := range statements {
-		args, err := w.bound.bind(r.table, s)
+		args, err := w.bound.bind(s)
 		if err != nil {
 			return err
 		}
-		if err := w.session.driver.Query(r.table.updateCQL, args...).ExecContext(ctx); err != nil {
+		if err := w.session.driver.Query(s.table.updateCQL, args...).ExecContext(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// batch binds statements. What it returns is good until the binder is reset.
+func (w *worker) batch(statements []statement) (*gocql.Batch, error) {
+	batch := w.session.driver.Batch(gocql.UnloggedBatch).DefaultTimestamp(false)
+	for _, s := range statements {
+		args, err := w.bound.bind(s)
+		if err != nil {
+			return nil, err
+		}
+		batch.Query(s.table.updateCQL, args...)
+	}
+	return batch, nil
 }
 
 // ended returns why ctx has ended, or nil. A context may know that it has ended before it was cancelled.
