@@ -115,7 +115,7 @@ func paceOf(failover time.Duration) pace {
 		call:  max(time.Second/2, failover/8),
 		read:  failover / 3,
 		retry: failover / 30,
-		scan:  min(time.Second/2, failover/6),
+		scan:  min(4*time.Second/5, failover/6),
 		beat:  beat,
 		life:  4 * beat,
 		hold:  failover / 3,

@@ -3,6 +3,7 @@ package projector
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,14 +18,14 @@ import (
 // ProgressStore is where readers of the view learn how far each shard is settled: penstock/sink/cassandra.Progress.
 // What is published never goes back, whatever the order in which it arrives, and whoever sends it.
 type ProgressStore interface {
-	// Publish says that every record of the shard that arrived before through has its outcome.
-	Publish(ctx context.Context, shard string, through time.Time) error
+	// Publish says of each shard up to where it is settled: every record that arrived before has its outcome.
+	Publish(ctx context.Context, through map[string]time.Time) error
 	// PublishEnd says that the shard is closed and every record of it has its outcome.
 	PublishEnd(ctx context.Context, shard string) error
 }
 
 const (
-	// publishEvery is the pause between two publications of one shard.
+	// publishEvery is the pause between two publications.
 	publishEvery = time.Second
 	// publishTimeout bounds one publication.
 	publishTimeout = 2 * time.Second
@@ -178,44 +179,91 @@ func (p *progress) uncommitted(now time.Time) (records int64, stands time.Durati
 	return records, now.Sub(p.committed.at)
 }
 
-// publish tells readers of the view again and again how far the shard is settled, until ctx ends. What cannot be
-// published now is published with the next; nothing else waits for it.
-func (s *shard) publish(ctx context.Context) {
-	if s.store == nil {
+// publisher tells readers of the view again and again how far this worker's shards are settled, all in one call. What
+// cannot be published now is published with the next; nothing else waits for it.
+type publisher struct {
+	store  ProgressStore // nil: progress is not published
+	failed func()
+	log    *zap.Logger
+
+	mu        sync.Mutex
+	following map[string]*progress
+
+	// Owned by run.
+	published map[string]time.Time
+	failing   bool
+}
+
+func newPublisher(store ProgressStore, failed func(), log *zap.Logger) *publisher {
+	return &publisher{store: store, failed: failed, log: log, following: map[string]*progress{}, published: map[string]time.Time{}}
+}
+
+// follow and leave say which shards this worker follows.
+func (p *publisher) follow(shard string, progress *progress) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.following[shard] = progress
+}
+
+func (p *publisher) leave(shard string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.following, shard)
+}
+
+// run publishes until ctx ends.
+func (p *publisher) run(ctx context.Context) {
+	if p.store == nil {
 		return
 	}
 	turn := time.NewTicker(publishEvery)
 	defer turn.Stop()
-	var published time.Time
-	failing := false
 	for {
 		select {
 		case <-turn.C:
+			p.publish(ctx)
 		case <-ctx.Done():
 			return
 		}
-		through := s.progress.settledThrough().Truncate(time.Millisecond)
-		if !through.After(published) {
-			continue
-		}
-		err := publishing(ctx, func(ctx context.Context) error { return s.store.Publish(ctx, s.id, through) })
-		if ctx.Err() != nil {
-			return
-		}
-		switch {
-		case err == nil:
-			published = through
-			if failing {
-				s.log.Info("progress is published again")
-			}
-		default:
-			s.metrics.progressFailed()
-			if !failing {
-				s.log.Warn("progress cannot be published, repeating", zap.Error(err))
-			}
-		}
-		failing = err != nil
 	}
+}
+
+// publish tells what is new.
+func (p *publisher) publish(ctx context.Context) {
+	news := p.news()
+	if len(news) == 0 {
+		return
+	}
+	err := publishing(ctx, func(ctx context.Context) error { return p.store.Publish(ctx, news) })
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err == nil:
+		maps.Copy(p.published, news)
+		if p.failing {
+			p.log.Info("progress is published again")
+		}
+	default:
+		p.failed()
+		if !p.failing {
+			p.log.Warn("progress cannot be published, repeating", zap.Error(err))
+		}
+	}
+	p.failing = err != nil
+}
+
+// news returns how far the shards are settled that are further than was published.
+func (p *publisher) news() map[string]time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.published, func(shard string, _ time.Time) bool { return p.following[shard] == nil })
+	news := map[string]time.Time{}
+	for shard, progress := range p.following {
+		if through := progress.settledThrough().Truncate(time.Millisecond); through.After(p.published[shard]) {
+			news[shard] = through
+		}
+	}
+	return news
 }
 
 // publishing bounds one call of the store.
@@ -236,10 +284,12 @@ func (s *shard) publishEnd(ctx context.Context, children []string) {
 	through := cmp.Or(s.progress.last().Truncate(time.Millisecond), unsettled)
 	for try := 1; ; try++ {
 		err := publishing(ctx, func(ctx context.Context) error {
+			first := map[string]time.Time{}
 			for _, child := range children {
-				if err := s.store.Publish(ctx, child, through); err != nil {
-					return err
-				}
+				first[child] = through
+			}
+			if err := s.store.Publish(ctx, first); err != nil {
+				return err
 			}
 			return s.store.PublishEnd(ctx, s.id)
 		})
@@ -274,14 +324,17 @@ func (a *announcer) announce(ctx context.Context, shards []stream.Shard, finishe
 		return
 	}
 	err := publishing(ctx, func(ctx context.Context) error {
+		first := map[string]time.Time{}
 		for _, s := range shards {
-			if a.told[s.ID] {
-				continue
+			if !a.told[s.ID] {
+				first[s.ID] = unsettled
 			}
-			if err := a.store.Publish(ctx, s.ID, unsettled); err != nil {
-				return err
-			}
-			a.told[s.ID] = true
+		}
+		if err := a.store.Publish(ctx, first); err != nil {
+			return err
+		}
+		for id := range first {
+			a.told[id] = true
 		}
 		for _, s := range shards {
 			if !finished[s.ID] || a.ended[s.ID] {

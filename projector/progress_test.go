@@ -3,6 +3,8 @@ package projector
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,17 +27,24 @@ type memoryProgress struct {
 	daemon *daemon
 }
 
-func (p memoryProgress) Publish(ctx context.Context, shard string, through time.Time) error {
+func (p memoryProgress) Publish(ctx context.Context, through map[string]time.Time) error {
 	if err := p.linger(ctx); err != nil {
 		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for shard, t := range through {
+		p.publishLocked(shard, t)
+	}
+	return nil
+}
+
+func (p memoryProgress) publishLocked(shard string, through time.Time) {
 	if p.plant == nowAsProgress {
 		through = time.Now()
 	}
 	if p.daemon.dead || !through.After(p.claims[shard]) {
-		return nil
+		return
 	}
 	p.claims[shard] = through
 	for at, f := range p.facts {
@@ -43,7 +52,6 @@ func (p memoryProgress) Publish(ctx context.Context, shard string, through time.
 			p.breachLocked("%s published %s as settled beyond record %s of %v", p.daemon.name, shard, at.sequence, f.arrived)
 		}
 	}
-	return nil
 }
 
 func (p memoryProgress) PublishEnd(_ context.Context, shard string) error {
@@ -90,13 +98,13 @@ func TestWhatIsPublishedFollowsTheClockWhenThereIsNothingToDoAndStandsWhenWrites
 // A shard that nobody has begun with must hold the watermark back, and one whose worker died before it could publish
 // the end must not.
 func TestListedShardsAreAnnouncedUntilThatSucceeds(t *testing.T) {
-	store := &scriptedProgress{fail: []string{"child", "parent end"}}
+	store := &scriptedProgress{fail: []string{"child", "parent end"}} // the first words, and then the end
 	failures := 0
 	a := announcer{store: store, failed: func() { failures++ }, log: zap.NewNop(), told: map[string]bool{}, ended: map[string]bool{}}
 	for range 4 {
 		a.announce(t.Context(), []stream.Shard{{ID: "parent"}, {ID: "child"}}, map[string]bool{"parent": true, "trimmed": true})
 	}
-	want := []string{"parent 1970-01-01T00:00:00.001Z", "child 1970-01-01T00:00:00.001Z", "parent end"}
+	want := []string{"child 1970-01-01T00:00:00.001Z, parent 1970-01-01T00:00:00.001Z", "parent end"}
 	if d := cmp.Diff(want, store.calls); d != "" || failures != 2 {
 		t.Errorf("%d failures (-want +got):\n%s", failures, d)
 	}
@@ -113,14 +121,14 @@ func TestTheEndOfAShardIsPublishedAfterTheFirstWordOnItsChildren(t *testing.T) {
 	}{
 		"records were read": {
 			stream.Batch{Records: []stream.Record{{Arrival: arrival}}, Known: true, At: arrival.Add(time.Hour)},
-			[]string{"c1 2026-11-21T12:00:00Z", "c2 2026-11-21T12:00:00Z", "s end"}, nil},
+			[]string{"c1 2026-11-21T12:00:00Z, c2 2026-11-21T12:00:00Z", "s end"}, nil},
 		"none were": {
 			stream.Batch{Known: true, At: arrival},
-			[]string{"c1 1970-01-01T00:00:00.001Z", "c2 1970-01-01T00:00:00.001Z", "s end"}, nil},
+			[]string{"c1 1970-01-01T00:00:00.001Z, c2 1970-01-01T00:00:00.001Z", "s end"}, nil},
 		"some calls fail": {
 			stream.Batch{Records: []stream.Record{{Arrival: arrival}}},
-			[]string{"c1 2026-11-21T12:00:00Z", "c1 2026-11-21T12:00:00Z", "c2 2026-11-21T12:00:00Z", "c1 2026-11-21T12:00:00Z", "c2 2026-11-21T12:00:00Z", "s end"},
-			[]string{"c2", "s end"}},
+			[]string{"c1 2026-11-21T12:00:00Z, c2 2026-11-21T12:00:00Z", "c1 2026-11-21T12:00:00Z, c2 2026-11-21T12:00:00Z", "s end"},
+			[]string{"c1", "s end"}},
 		"all calls fail": {stream.Batch{}, nil, []string{"c1", "c1", "c1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -348,10 +356,52 @@ func (s *scriptedProgress) note(call string) error {
 	return nil
 }
 
-func (s *scriptedProgress) Publish(_ context.Context, shard string, through time.Time) error {
-	return s.note(shard + " " + through.UTC().Format(time.RFC3339Nano))
+func (s *scriptedProgress) Publish(_ context.Context, through map[string]time.Time) error {
+	var told []string
+	for _, shard := range slices.Sorted(maps.Keys(through)) {
+		told = append(told, shard+" "+through[shard].UTC().Format(time.RFC3339Nano))
+	}
+	if told == nil {
+		return nil
+	}
+	return s.note(strings.Join(told, ", "))
 }
 
 func (s *scriptedProgress) PublishEnd(_ context.Context, shard string) error {
 	return s.note(shard + " end")
+}
+
+func TestWhatIsNewOfAllShardsIsPublishedInOneCall(t *testing.T) {
+	at := func(second int) time.Time { return time.Date(2026, time.November, 21, 12, 0, second, 0, time.UTC) }
+	caughtUp := func(p *progress, second int) {
+		p.read(stream.Batch{Known: true, At: at(second + 1)}, at(second+1)) // which says what was a second before
+	}
+	store := &scriptedProgress{}
+	failures := 0
+	p := newPublisher(store, func() { failures++ }, zap.NewNop())
+	shards := map[string]*progress{}
+	for _, id := range []string{"a", "b", "unknown"} {
+		shards[id] = newProgress(checkpoint.NewLedger().NewTracker(""), at(0))
+		p.follow(id, shards[id])
+	}
+	turn := func() { p.publish(t.Context()) }
+	caughtUp(shards["a"], 1)
+	caughtUp(shards["b"], 2)
+	turn()
+	turn() // nothing is new
+	caughtUp(shards["b"], 3)
+	store.fail = []string{"b"}
+	turn()
+	caughtUp(shards["a"], 4)
+	turn()
+	p.leave("a")
+	caughtUp(shards["a"], 5)
+	turn()
+	p.follow("a", shards["a"]) // back again: whoever had it meanwhile may have published less
+	turn()
+	want := []string{
+		"a 2026-11-21T12:00:01Z, b 2026-11-21T12:00:02Z", "a 2026-11-21T12:00:04Z, b 2026-11-21T12:00:03Z", "a 2026-11-21T12:00:05Z"}
+	if d := cmp.Diff(want, store.calls); d != "" || failures != 1 {
+		t.Errorf("%d failures (-want +got):\n%s", failures, d)
+	}
 }

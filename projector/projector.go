@@ -58,15 +58,16 @@ type Dependencies struct {
 
 // Projector follows the shards of one stream. Run it once.
 type Projector struct {
-	config  Config
-	deps    Dependencies
-	ledger  *checkpoint.Ledger
-	budget  *budget
-	rate    *rateCap
-	board   *board
-	metrics *Metrics
-	keeper  *keeper
-	ticked  atomic.Pointer[time.Time] // when the supervisor last came round
+	config    Config
+	deps      Dependencies
+	ledger    *checkpoint.Ledger
+	budget    *budget
+	rate      *rateCap
+	board     *board
+	metrics   *Metrics
+	keeper    *keeper
+	publisher *publisher
+	ticked    atomic.Pointer[time.Time] // when the supervisor last came round
 
 	// Owned by the supervisor.
 	listed  map[string]stream.Shard // as discovery saw them last
@@ -84,14 +85,15 @@ func New(c Config, d Dependencies) (*Projector, error) {
 		return nil, err
 	}
 	p := &Projector{
-		config:  c,
-		deps:    d,
-		ledger:  checkpoint.NewLedger(),
-		budget:  newBudget(c.InFlight),
-		rate:    newRateCap(c.MaxRecords),
-		board:   newBoard(Role(c.Generation), c.Worker, d.State, d.Clock, c.Log),
-		metrics: d.Metrics,
-		listed:  map[string]stream.Shard{},
+		config:    c,
+		deps:      d,
+		ledger:    checkpoint.NewLedger(),
+		budget:    newBudget(c.InFlight),
+		rate:      newRateCap(c.MaxRecords),
+		board:     newBoard(Role(c.Generation), c.Worker, d.State, d.Clock, c.Log),
+		metrics:   d.Metrics,
+		publisher: newPublisher(d.Progress, d.Metrics.progressFailed, c.Log),
+		listed:    map[string]stream.Shard{},
 	}
 	var err error
 	p.keeper, err = newKeeper(keeperConfig{
@@ -193,6 +195,9 @@ func (p *Projector) Run(fetch, work context.Context) error {
 		}
 	})
 	running.Go(func() { p.board.run(fetch) })
+	publishing, stopPublishing := context.WithCancel(work)
+	defer stopPublishing()
+	running.Go(func() { p.publisher.run(publishing) })
 
 	turn := time.NewTicker(time.Second)
 	defer turn.Stop()
@@ -218,6 +223,7 @@ func (p *Projector) Run(fetch, work context.Context) error {
 			}
 		}
 	}
+	stopPublishing()
 	running.Wait()
 	if cause := context.Cause(fetch); cause != ErrStopped {
 		return cause
@@ -271,6 +277,7 @@ func (p *Projector) start(fetch, work context.Context, running *sync.WaitGroup, 
 	p.metrics.following(p.running, "")
 	p.metrics.follow(s.id, s.progress)
 	p.board.follow(s.id)
+	p.publisher.follow(s.id, s.progress)
 	p.rate.follow(s.id)
 	log.Info("shard starts", zap.String("checkpoint", string(l.Checkpoint())))
 	running.Go(func() {
@@ -284,6 +291,7 @@ func (p *Projector) end(e ended, stop context.CancelCauseFunc) {
 	p.running--
 	p.metrics.following(p.running, e.shard)
 	p.board.leave(e.shard)
+	p.publisher.leave(e.shard)
 	p.rate.leave(e.shard)
 	if failed, ok := errors.AsType[*stream.Error](e.err); ok && failed.Kind == stream.Fatal {
 		p.fail(e.err, stop)

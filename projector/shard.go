@@ -103,10 +103,6 @@ func (s *shard) run(fetch, work context.Context) error {
 	watching.Go(func() { s.watchLease(stop, ended) })
 	defer context.AfterFunc(work, func() { stop(context.Cause(work)) })()
 
-	publishing, stopPublishing := context.WithCancel(work)
-	defer stopPublishing()
-	watching.Go(func() { s.publish(publishing) })
-
 	s.lease.CommitFrom(s.progress) // from here on each renewal of the lease commits the tracker's watermark
 	err := s.follow(fetch, work)
 	return s.leave(work, err)

@@ -3,7 +3,11 @@ package cassandra
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
+
+	"github.com/apache/cassandra-gocql-driver/v2"
 
 	"penstock/view"
 )
@@ -34,17 +38,30 @@ func NewProgress(s *Session, v view.View, g view.Generation) *Progress {
 	return &Progress{s, v.Name(), g, fmt.Sprintf(publishProgressCQL, s.keyspace)}
 }
 
-// Publish says that every record of the shard that arrived before through has its outcome. A call with an earlier time
+// publishAtOnce bounds the shards in one statement batch.
+const publishAtOnce = 100
+
+// Publish says of each shard up to where it is settled: every record that arrived before has its outcome. An earlier time
 // than was published changes nothing. Times count to the millisecond, and below one they are cut off.
-func (p *Progress) Publish(ctx context.Context, shard string, through time.Time) error {
-	through = time.UnixMilli(through.UnixMilli())
-	err := p.session.driver.Query(p.publishCQL, through.UnixMicro(), through, p.view, int(p.generation), shard).ExecContext(ctx)
-	return wrap("publish the progress of "+shard, err)
+//
+// All shards of a generation are in one partition, so what goes in one batch is one mutation to Cassandra.
+func (p *Progress) Publish(ctx context.Context, through map[string]time.Time) error {
+	for shards := range slices.Chunk(slices.Collect(maps.Keys(through)), publishAtOnce) {
+		batch := p.session.driver.Batch(gocql.UnloggedBatch).DefaultTimestamp(false)
+		for _, shard := range shards {
+			at := time.UnixMilli(through[shard].UnixMilli())
+			batch.Query(p.publishCQL, at.UnixMicro(), at, p.view, int(p.generation), shard)
+		}
+		if err := batch.ExecContext(ctx); err != nil {
+			return wrap("publish the view's progress", err)
+		}
+	}
+	return nil
 }
 
 // PublishEnd says that the shard is closed and every record of it has its outcome.
 func (p *Progress) PublishEnd(ctx context.Context, shard string) error {
-	return p.Publish(ctx, shard, shardEnd)
+	return p.Publish(ctx, map[string]time.Time{shard: shardEnd})
 }
 
 // Watermark is what can be said of a whole generation.

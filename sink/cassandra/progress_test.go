@@ -2,6 +2,8 @@ package cassandra
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,7 +35,7 @@ func TestProgressNeverGoesBackAndTheLeastOpenShardIsTheWatermark(t *testing.T) {
 	p := NewProgress(session, v, 1)
 	publish := func(shard string, through time.Time) {
 		t.Helper()
-		if err := p.Publish(t.Context(), shard, through); err != nil {
+		if err := p.Publish(t.Context(), map[string]time.Time{shard: through}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -56,21 +58,37 @@ func TestProgressNeverGoesBackAndTheLeastOpenShardIsTheWatermark(t *testing.T) {
 	watermark(Watermark{})
 
 	other := NewProgress(session, v, 2) // generations do not mix
-	if err := other.Publish(t.Context(), "a", noon); err != nil {
+	if err := other.Publish(t.Context(), map[string]time.Time{"a": noon}); err != nil {
 		t.Fatal(err)
 	}
 	watermark(Watermark{})
 }
 
-func TestProgressThatCannotBePublishedSaysWhose(t *testing.T) {
+func TestProgressOfAThousandShardsIsPublished(t *testing.T) {
 	stack := stacktest.Require(t)
 	session := connect(t, stack, stack.KeyspaceName(t))
-	err := NewProgress(session, viewtest.Stock{}, 1).Publish(t.Context(), "shardId-000000000007", time.Now())
-	if _, ok := errors.AsType[*sink.Error](err); !ok {
-		t.Fatalf("error %v, want a classified one", err)
+	v := kitchenView{"1"}
+	if err := session.Setup(t.Context(), stack.Datacenter, stack.ReplicationFactor, v, 1); err != nil {
+		t.Fatal(err)
 	}
-	const want = "publish the progress of shardId-000000000007"
-	if got := err.Error(); len(got) < len(want) || got[:len(want)] != want {
-		t.Errorf("error %q", got)
+	through := map[string]time.Time{}
+	for i := range 1000 {
+		through[fmt.Sprintf("shardId-%012d", i)] = time.UnixMilli(int64(1_000_000 + i))
+	}
+	if err := NewProgress(session, v, 1).Publish(t.Context(), through); err != nil {
+		t.Fatal(err)
+	}
+	got, err := session.Watermark(t.Context(), v, 1)
+	if want := (Watermark{time.UnixMilli(1_000_000), "shardId-000000000000", 1000}); err != nil || got.Shard != want.Shard || got.Open != want.Open || !got.Through.Equal(want.Through) {
+		t.Errorf("watermark %+v, %v, want %+v", got, err, want)
+	}
+}
+
+func TestProgressThatCannotBePublishedIsAClassifiedError(t *testing.T) {
+	stack := stacktest.Require(t)
+	session := connect(t, stack, stack.KeyspaceName(t))
+	err := NewProgress(session, viewtest.Stock{}, 1).PublishEnd(t.Context(), "shardId-000000000007")
+	if _, ok := errors.AsType[*sink.Error](err); !ok || !strings.HasPrefix(err.Error(), "publish the view's progress") {
+		t.Errorf("error %v, want a classified one that says what failed", err)
 	}
 }
