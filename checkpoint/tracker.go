@@ -24,6 +24,7 @@ type Tracker struct {
 	// Guarded by ledger.mu:
 	entries   []entry // from the oldest unsettled record on, in stream order
 	base      Ticket  // the ticket of entries[0]
+	newest    entry   // that was added last; at first the watermark
 	watermark Sequence
 	drained   chan struct{} // closed and nil whenever entries becomes empty; made by Drained
 	closed    bool
@@ -33,6 +34,7 @@ type Tracker struct {
 type entry struct {
 	sequence Sequence
 	arrival  int64 // microseconds since 1970
+	part     bool  // more of the same sequence number follows
 	settled  bool
 }
 
@@ -41,29 +43,37 @@ type Ticket int64
 
 // NewTracker returns a tracker for a shard in which everything up to watermark is settled. It must be closed.
 func (l *Ledger) NewTracker(watermark Sequence) *Tracker {
-	t := &Tracker{ledger: l, watermark: watermark}
+	t := &Tracker{ledger: l, newest: entry{sequence: watermark}, watermark: watermark}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.trackers[t] = struct{}{}
 	return t
 }
 
-// Add counts a record as read and in flight; arrival is when the stream accepted it. Sequence numbers increase from call to call: anything else is a broken
-// invariant of the reader and panics, since committing behind such a record would skip others.
+// Add counts a record as read and in flight; arrival is when the stream accepted it. Sequence numbers increase from call
+// to call: anything else is a broken invariant of the reader and panics, since committing behind such a record would
+// skip others. After AddPart the sequence number is the same once more: then the record is the last of an aggregate.
 func (t *Tracker) Add(s Sequence, arrival time.Time) Ticket {
+	return t.add(entry{sequence: s, arrival: arrival.UnixMicro()})
+}
+
+// AddPart is Add for a record of an aggregate that more are added of. The watermark does not stop within an aggregate:
+// a reader cannot begin there.
+func (t *Tracker) AddPart(s Sequence, arrival time.Time) Ticket {
+	return t.add(entry{sequence: s, arrival: arrival.UnixMicro(), part: true})
+}
+
+func (t *Tracker) add(e entry) Ticket {
 	t.ledger.mu.Lock()
 	defer t.ledger.mu.Unlock()
 	if t.closed {
-		panic("checkpoint: record " + s + " added to a closed tracker")
+		panic("checkpoint: record " + e.sequence + " added to a closed tracker")
 	}
-	newest := t.watermark
-	if n := len(t.entries); n > 0 {
-		newest = t.entries[n-1].sequence
+	if order := e.sequence.Compare(t.newest.sequence); order < 0 || (order == 0) != t.newest.part {
+		panic("checkpoint: record " + e.sequence + " added after " + t.newest.sequence)
 	}
-	if s.Compare(newest) <= 0 {
-		panic("checkpoint: record " + s + " added after " + newest)
-	}
-	t.entries = append(t.entries, entry{sequence: s, arrival: arrival.UnixMicro()})
+	t.entries = append(t.entries, e)
+	t.newest = e
 	t.ledger.counts.Read++
 	return t.base + Ticket(len(t.entries)-1)
 }
@@ -96,7 +106,12 @@ func (t *Tracker) Settle(k Ticket, o Outcome) {
 	if n == 0 {
 		return
 	}
-	t.watermark = t.entries[n-1].sequence
+	for i := n - 1; i >= 0; i-- { // the last whole sequence number
+		if !t.entries[i].part {
+			t.watermark = t.entries[i].sequence
+			break
+		}
+	}
 	t.base += Ticket(n)
 	t.entries = t.entries[n:]
 	if len(t.entries) == 0 {
@@ -121,7 +136,7 @@ func (t *Tracker) Watermark() Sequence {
 // Progress is how far a shard is settled.
 type Progress struct {
 	Watermark Sequence
-	Settled   int64     // records up to Watermark, counted from where the tracker began
+	Settled   int64     // records before the first without an outcome, counted from where the tracker began
 	Unsettled int       // records without an outcome; once the tracker is closed, those that were abandoned
 	Oldest    time.Time // the least arrival of these, to the microsecond; zero if there are none
 }

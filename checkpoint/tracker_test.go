@@ -26,20 +26,35 @@ func TestWatermarkNeverPassesAnUnsettledRecord(t *testing.T) {
 		for i := range arrivals {
 			arrivals[i] = time.UnixMilli(rapid.Int64Range(0, 20).Draw(t, "arrival"))
 		}
+		part := make([]bool, n) // of an aggregate that the next record is of as well
+		number := make([]int, n)
+		for i := range n {
+			part[i] = i < n-1 && rapid.IntRange(0, 2).Draw(t, "part") == 0
+			if number[i] = 1; i > 0 {
+				number[i] = number[i-1]
+				if !part[i-1] {
+					number[i]++
+				}
+			}
+		}
 		added := 0
 		check := func() {
 			want := start
 			for i := 0; i < added && settled[i]; i++ {
-				want = seq(i + 1)
+				if !part[i] { // within an aggregate nobody can begin
+					want = seq(number[i])
+				}
 			}
 			if got := tracker.Watermark(); got != want {
 				t.Fatalf("watermark %s, want %s", got, want)
 			}
 			wanted := Progress{Watermark: want}
+			first := 0
+			for first < added && settled[first] {
+				first++
+			}
+			wanted.Settled = int64(first)
 			for i := range added {
-				if seq(i+1).Compare(want) <= 0 {
-					wanted.Settled++
-				}
 				if !settled[i] {
 					wanted.Unsettled++
 					if wanted.Oldest.IsZero() || arrivals[i].Before(wanted.Oldest) {
@@ -57,7 +72,11 @@ func TestWatermarkNeverPassesAnUnsettledRecord(t *testing.T) {
 		}
 		for _, next := range order {
 			for added <= next || (added < n && rapid.Bool().Draw(t, "add")) {
-				tickets[added] = tracker.Add(seq(added+1), arrivals[added])
+				add := tracker.Add
+				if part[added] {
+					add = tracker.AddPart
+				}
+				tickets[added] = add(seq(number[added]), arrivals[added])
 				added++
 				check()
 			}
@@ -109,9 +128,11 @@ func TestDrainedFiresWhenTheLastRecordIsSettled(t *testing.T) {
 
 func TestBrokenInvariantsPanic(t *testing.T) {
 	for name, breakIt := range map[string]func(*Tracker){
-		"record repeated":  func(tr *Tracker) { tr.Add("7", time.Time{}); tr.Add("7", time.Time{}) },
-		"record backwards": func(tr *Tracker) { tr.Add("10", time.Time{}); tr.Add("9", time.Time{}) },
-		"before watermark": func(tr *Tracker) { tr.Add("4", time.Time{}) },
+		"record repeated":      func(tr *Tracker) { tr.Add("7", time.Time{}); tr.Add("7", time.Time{}) },
+		"record backwards":     func(tr *Tracker) { tr.Add("10", time.Time{}); tr.Add("9", time.Time{}) },
+		"before watermark":     func(tr *Tracker) { tr.Add("4", time.Time{}) },
+		"aggregate not ended":  func(tr *Tracker) { tr.AddPart("7", time.Time{}); tr.Add("8", time.Time{}) },
+		"aggregate begun late": func(tr *Tracker) { tr.Add("7", time.Time{}); tr.AddPart("7", time.Time{}) },
 		"settled twice": func(tr *Tracker) {
 			k := tr.Add("7", time.Time{})
 			tr.Add("8", time.Time{})

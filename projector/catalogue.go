@@ -42,6 +42,7 @@ const (
 	recordsAbandoned
 	recordsInFlight
 	recordsUnaccounted
+	recordsForeign
 
 	viewFreshness
 	watermarkAge
@@ -121,6 +122,9 @@ var catalogue = [instruments]Instrument{
 	recordsUnaccounted: {Name: "penstock.records.unaccounted", Kind: Gauge, sampled: true,
 		Meaning:  "Read, less applied, parked, in flight and abandoned, all of one moment.",
 		Question: "Was a record lost count of? Anything but 0 is a fault of Penstock: stop, and keep the logs."},
+	recordsForeign: {Name: "penstock.records.foreign", Kind: Counter,
+		Meaning:  "Records of aggregates whose key belongs to another shard than the one they were found in. They are applied like all others.",
+		Question: "Do producers aggregate with a stale map of the shards? They do for a while after a reshard."},
 
 	viewFreshness: {Name: "penstock.view.freshness", Kind: Histogram, Unit: "s", bounds: freshBounds, Attributes: []string{streamAttribute, viewAttribute},
 		Meaning:  "From an event's own time, or its arrival in the stream where it has none, until Cassandra acknowledged all it writes; once a record applied.",

@@ -64,7 +64,7 @@ func of(pairs ...string) metric.MeasurementOption {
 
 // begin makes counters of failures start at 0: of one that only appears with the first failure, the increase is missed.
 func (x *Metrics) begin() {
-	for _, i := range []instrument{letterFailures, lostLeases, progressFailures} {
+	for _, i := range []instrument{letterFailures, lostLeases, progressFailures, recordsForeign} {
 		x.made.counters[i].Add(context.Background(), 0)
 	}
 	for _, result := range x.checks {
@@ -159,6 +159,9 @@ func (x *Metrics) fetched(shard string, b stream.Batch) {
 		options = x.answers[failed.Kind]
 	}
 	x.made.histograms[getRecordsDuration].Record(context.Background(), b.Took.Seconds(), options...)
+	if b.Foreign > 0 {
+		x.made.counters[recordsForeign].Add(context.Background(), int64(b.Foreign))
+	}
 	if !b.Known {
 		return
 	}

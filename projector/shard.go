@@ -236,7 +236,7 @@ func (s *shard) notePause(p *Pause) {
 func (s *shard) take(work context.Context, room int64, batch stream.Batch) {
 	records := make([]record, len(batch.Records))
 	for i, r := range batch.Records {
-		records[i] = record{Record: r, shard: s, ticket: s.tracker.Add(r.Sequence, r.Arrival)}
+		records[i] = record{Record: r, shard: s, ticket: s.count(r)}
 	}
 	began := time.Now()
 	received := s.tracing.received(batch, began)
@@ -273,6 +273,14 @@ func (s *shard) take(work context.Context, room int64, batch stream.Batch) {
 	s.writer.Submit(work, writes)
 }
 
+// count adds a record to the tracker.
+func (s *shard) count(r stream.Record) checkpoint.Ticket {
+	if r.More {
+		return s.tracker.AddPart(r.Sequence, r.Arrival)
+	}
+	return s.tracker.Add(r.Sequence, r.Arrival)
+}
+
 // project calls the view. A panic is the record's fault until proven otherwise: it is parked with the stack. An error
 // that is not poison is the view's own fault, and repeating does not help it.
 func (s *shard) project(r stream.Record) (result view.Result, err error) {
@@ -281,10 +289,13 @@ func (s *shard) project(r stream.Record) (result view.Result, err error) {
 			err = &view.Poison{Stage: view.StageProject, Code: view.CodePanic, Err: &panicError{p, debug.Stack()}}
 		}
 	}()
+	if r.Fault != nil {
+		return view.Result{}, &view.Poison{Stage: view.StageDeaggregate, Code: view.CodeBadAggregate, Err: r.Fault}
+	}
 	result, err = s.view.Project(view.Record{
 		Data:     r.Data,
 		Arrival:  r.Arrival,
-		Position: view.Position{Stream: s.letter.Source.Stream, Shard: s.id, Sequence: string(r.Sequence)},
+		Position: view.Position{Stream: s.letter.Source.Stream, Shard: s.id, Sequence: string(r.Sequence), SubSequence: r.SubSequence},
 	})
 	if _, poison := view.AsPoison(err); err != nil && !poison {
 		err = &sink.Error{Disposition: sink.Fatal, Op: fmt.Sprintf("project record %s of %s", r.Sequence, s.id), Err: err}
@@ -346,6 +357,7 @@ func (s *shard) park(work context.Context, r refusal) error {
 	defer s.budget.correct(s.id, -r.record.cost)
 	letter := s.letter
 	letter.Source.Sequence = string(r.record.Sequence)
+	letter.Source.SubSequence = r.record.SubSequence
 	letter.Source.PartitionKey = r.record.PartitionKey
 	letter.Source.Arrival = r.record.Arrival
 	letter.Event = deadletter.Event(r.poison.Event)

@@ -43,12 +43,15 @@ type Start struct {
 	At time.Time // records that arrived at or after it; the zero time means the oldest record there is
 }
 
-// Record is a record as it was read.
+// Record is a record as it was put: one of the stream, or one of several that a producer put together as one.
 type Record struct {
-	Sequence     checkpoint.Sequence
-	PartitionKey string // may be empty
+	Sequence     checkpoint.Sequence // of the stream's record
+	SubSequence  int64               // index within an aggregate, 0 otherwise
+	More         bool                // the next record has the same sequence number
+	PartitionKey string              // may be empty
 	Data         []byte
 	Arrival      time.Time
+	Fault        error // why it cannot be told what was put; Data is then what the stream has of it
 }
 
 // Batch is what one call returned.
@@ -62,14 +65,16 @@ type Batch struct {
 	Took     time.Duration // from asking to the answer, or to the failure
 	// At is a moment by the service's own clock, to the second, that is not after the batch was read; zero if the
 	// answer bears no date.
-	At     time.Time
-	Failed error // why there is no answer: an [*Error] that passes by itself; nil if there is one
+	At      time.Time
+	Foreign int   // records of aggregates whose key belongs to another shard
+	Failed  error // why there is no answer: an [*Error] that passes by itself; nil if there is one
 }
 
 // Reader reads one shard by polling. It belongs to one goroutine.
 type Reader struct {
 	stream   *Stream
 	shard    string
+	hashes   HashRange
 	start    Start
 	position checkpoint.Sequence // the last record handed out, or the checkpoint
 	fresh    bool                // position is where the shard begins: nothing of it was read yet
@@ -86,6 +91,7 @@ func (s *Stream) Reader(shard Shard, after checkpoint.Sequence, start Start) *Re
 	return &Reader{
 		stream:   s,
 		shard:    shard.ID,
+		hashes:   shard.Hashes,
 		start:    start,
 		position: after,
 		fresh:    after != "" && after == shard.Start,
@@ -149,6 +155,7 @@ func (r *Reader) ask(ctx context.Context, limit int) (Batch, error) {
 	}
 	batch := out.batch()
 	batch.Took = time.Since(asked)
+	batch.Records, batch.Foreign = deaggregate(batch.Records, r.hashes)
 	if !out.date.IsZero() {
 		batch.At = out.date.Add(-batch.Took)
 	}

@@ -26,23 +26,23 @@ func TestRepliesAreDecoded(t *testing.T) {
 	}{
 		"a record": {
 			`{"Records":[` + oneRecord + `],"NextShardIterator":"next","MillisBehindLatest":1500}`,
-			Batch{Records: []Record{{"1", "key", []byte("abc"), arrival}}, Behind: 1500 * time.Millisecond, Known: true}, 6,
+			Batch{Records: []Record{{Sequence: "1", PartitionKey: "key", Data: []byte("abc"), Arrival: arrival}}, Behind: 1500 * time.Millisecond, Known: true}, 6,
 		},
 		"the end": {
 			`{"MillisBehindLatest":0,"Records":[` + oneRecord + `],"NextShardIterator":null,"ChildShards":[{"ShardId":"shardId-1"}]}`,
-			Batch{Records: []Record{{"1", "key", []byte("abc"), arrival}}, Known: true, End: true, Children: []string{"shardId-1"}}, 6,
+			Batch{Records: []Record{{Sequence: "1", PartitionKey: "key", Data: []byte("abc"), Arrival: arrival}}, Known: true, End: true, Children: []string{"shardId-1"}}, 6,
 		},
 		"members in any order, unknown ones, white space": {
 			` { "More" : {"a":[1,2]} , "NextShardIterator" : "n" , "Records" : [ {"EncryptionType":"KMS", "Data":"" ,"ApproximateArrivalTimestamp":1.795255200123E9,"SequenceNumber":"1"} ] } `,
-			Batch{Records: []Record{{"1", "", []byte{}, arrival}}}, 0,
+			Batch{Records: []Record{{Sequence: "1", Data: []byte{}, Arrival: arrival}}}, 0,
 		},
 		"escapes": {
 			`{"Records":[{"SequenceNumber":"1","ApproximateArrivalTimestamp":1795255200.123,"Data":"\/w==","PartitionKey":"k\u00e9\n"}],"NextShardIterator":"a\/b"}`,
-			Batch{Records: []Record{{"1", "ké\n", []byte{0xff}, arrival}}}, 5,
+			Batch{Records: []Record{{Sequence: "1", PartitionKey: "ké\n", Data: []byte{0xff}, Arrival: arrival}}}, 5,
 		},
 		"nulls": {
 			`{"Records":[{"SequenceNumber":"1","ApproximateArrivalTimestamp":1795255200.123,"Data":null,"PartitionKey":null}],"NextShardIterator":"n","MillisBehindLatest":null,"ChildShards":null}`,
-			Batch{Records: []Record{{"1", "", nil, arrival}}}, 0,
+			Batch{Records: []Record{{Sequence: "1", Arrival: arrival}}}, 0,
 		},
 		"no records": {`{"Records":null,"NextShardIterator":"n"}`, Batch{}, 0},
 	} {

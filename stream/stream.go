@@ -73,6 +73,7 @@ type Shard struct {
 	ID      string
 	Parents []string            // one after a split, two after a merge, whether still listed or not
 	Start   checkpoint.Sequence // comes before every record of the shard
+	Hashes  HashRange           // of the keys whose records it takes
 }
 
 // Shards lists the stream's shards. The error is an [*Error].
@@ -92,6 +93,14 @@ func (s *Stream) Shards(ctx context.Context) ([]Shard, error) {
 			for _, parent := range []*string{d.ParentShardId, d.AdjacentParentShardId} {
 				if parent != nil {
 					shard.Parents = append(shard.Parents, *parent)
+				}
+			}
+			if h := d.HashKeyRange; h != nil {
+				var err1, err2 error
+				shard.Hashes.From, err1 = parseHashKey(aws.ToString(h.StartingHashKey))
+				shard.Hashes.To, err2 = parseHashKey(aws.ToString(h.EndingHashKey))
+				if err := errors.Join(err1, err2); err != nil {
+					return nil, s.wrap("list shards", fmt.Errorf("%w: %w", errIncomplete, err))
 				}
 			}
 			shards = append(shards, shard)

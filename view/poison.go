@@ -11,10 +11,11 @@ type Stage string
 
 // The closed set of stages.
 const (
-	StageDecode   Stage = "decode"   // bytes to an event
-	StageValidate Stage = "validate" // an event against its rules
-	StageProject  Stage = "project"  // an event to mutations
-	StageWrite    Stage = "write"    // mutations to Cassandra
+	StageDeaggregate Stage = "deaggregate" // a record of the stream to those that were put together as one
+	StageDecode      Stage = "decode"      // bytes to an event
+	StageValidate    Stage = "validate"    // an event against its rules
+	StageProject     Stage = "project"     // an event to mutations
+	StageWrite       Stage = "write"       // mutations to Cassandra
 )
 
 // Code is why a record can never be applied. Codes stand in the keys of dead letters: none is ever renamed.
@@ -22,6 +23,7 @@ type Code string
 
 // The closed set of codes.
 const (
+	CodeBadAggregate         Code = "bad_aggregate"          // put together with others in a way that cannot be taken apart
 	CodeBadJSON              Code = "bad_json"               // not one JSON object
 	CodeUnknownType          Code = "unknown_type"           // an event type the view does not know
 	CodeUnknownSchemaVersion Code = "unknown_schema_version" // a known type in a version the view does not know
@@ -42,7 +44,7 @@ func Codes() []Code {
 }
 
 var codes = []Code{
-	CodeBadJSON, CodeUnknownType, CodeUnknownSchemaVersion, CodeMissingField, CodeMalformedField, CodeVersionOutOfRange,
+	CodeBadAggregate, CodeBadJSON, CodeUnknownType, CodeUnknownSchemaVersion, CodeMissingField, CodeMalformedField, CodeVersionOutOfRange,
 	CodePlacedAtOutOfRange, CodeStampOutOfRange, CodeTooLarge, CodeRejected, CodePanic, CodeUnexplained,
 }
 

@@ -27,7 +27,7 @@ func TestPoisonIsFoundInAChain(t *testing.T) {
 // Codes stand in the keys of dead letters that have been written: this list may grow and never change.
 func TestCodesKeepTheirNames(t *testing.T) {
 	want := []view.Code{
-		"bad_json", "unknown_type", "unknown_schema_version", "missing_field", "malformed_field", "version_out_of_range",
+		"bad_aggregate", "bad_json", "unknown_type", "unknown_schema_version", "missing_field", "malformed_field", "version_out_of_range",
 		"placed_at_out_of_range", "stamp_out_of_range", "too_large", "rejected_by_cassandra", "panic", "unexplained",
 	}
 	if got := view.Codes(); !slices.Equal(got, want) {
