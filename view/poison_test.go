@@ -34,7 +34,7 @@ func TestCodesKeepTheirNames(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	view.Codes()[0] = "changed"
-	if view.Codes()[0] != "bad_json" {
+	if view.Codes()[0] != "bad_aggregate" {
 		t.Error("a caller can change the codes")
 	}
 }
