@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -55,11 +54,56 @@ func (s *Server) find(ctx context.Context, q *request, ref streamRef, shard stri
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	return s.lookup(name, time.Now())
+}
+
+// findReadable is find for the actions on records, which know no stream that is still CREATING.
+func (s *Server) findReadable(ctx context.Context, q *request, ref streamRef, shard string) (*stream, error) {
+	st, err := s.find(ctx, q, ref, shard)
+	if err == nil && st.creating(time.Now()) {
+		return nil, s.noStream(st.name)
+	}
+	return st, err
+}
+
+// lookup returns the stream with a name; s.mu is held.
+func (s *Server) lookup(name string, now time.Time) (*stream, error) {
 	st := s.streams[name]
-	if st == nil {
-		return nil, apiErrorf(ResourceNotFound, "Stream %s under account %s not found.", name, s.config.Account)
+	if st == nil || st.isGone(now) {
+		return nil, s.noStream(name)
 	}
 	return st, nil
+}
+
+func (s *Server) noStream(name string) *APIError {
+	return apiErrorf(ResourceNotFound, "Stream %s under account %s not found.", name, s.config.Account)
+}
+
+// change carries out what changes a stream, past the hook and only while the stream is ACTIVE. With s.mu held for writing it calls
+// do, which checks the rest first: after an error nothing has changed. Then the stream is UPDATING for a while.
+func (s *Server) change(ctx context.Context, q *request, ref streamRef, do func(st *stream, now time.Time) error) error {
+	name, err := ref.name(s)
+	if err != nil {
+		return err
+	}
+	if err := s.admit(ctx, q, Call{Stream: name}); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	st, err := s.lookup(name, now)
+	if err != nil {
+		return err
+	}
+	if status := st.status(now); status != statusActive {
+		return apiErrorf(ResourceInUse, "Stream %s under account %s not ACTIVE, instead in state %s", name, s.config.Account, status)
+	}
+	if err := do(st, now); err != nil {
+		return err
+	}
+	st.updated = now.Add(s.config.UpdateTime)
+	return nil
 }
 
 func decode(q *request, into any) error {
@@ -96,25 +140,18 @@ func fromEpochSeconds(seconds float64) time.Time {
 }
 
 const (
-	minRecordKiB     = 1024
-	maxRecordKiB     = 10240
-	onDemandShards   = 4
-	provisionedMode  = "PROVISIONED"
-	onDemandMode     = "ON_DEMAND"
-	listStreamsLimit = 100
-	describeLimit    = 100
+	minRecordKiB       = 1024
+	maxRecordKiB       = 10240
+	onDemandShards     = 4
+	maxCreatingStreams = 5
 )
 
-type modeDetails struct {
-	StreamMode string
-}
-
-func (st *stream) mode() modeDetails {
-	if st.onDemand {
-		return modeDetails{onDemandMode}
-	}
-	return modeDetails{provisionedMode}
-}
+const (
+	provisionedMode  = "PROVISIONED"
+	onDemandMode     = "ON_DEMAND"
+	autoDistribution = "AUTO"
+	keyDistribution  = "USER_PARTITION_KEY"
+)
 
 func (s *Server) createStream(ctx context.Context, q *request) error {
 	var in struct {
@@ -131,11 +168,11 @@ func (s *Server) createStream(ctx context.Context, q *request) error {
 	if err != nil {
 		return err
 	}
-	st := &stream{name: name, arn: s.arn(name), retention: s.config.Retention, maxRecord: minRecordKiB << 10}
+	first := &state{retention: s.config.Retention, maxRecord: minRecordKiB << 10}
 	var shards int
 	switch {
 	case in.StreamModeDetails.StreamMode == onDemandMode && in.ShardCount == nil:
-		st.onDemand, shards = true, onDemandShards
+		first.onDemand, shards = true, onDemandShards
 	case in.StreamModeDetails.StreamMode == onDemandMode:
 		return apiErrorf(ValidationFailed, "ShardCount is not allowed for a stream in on-demand mode")
 	case in.StreamModeDetails.StreamMode != "" && in.StreamModeDetails.StreamMode != provisionedMode:
@@ -145,206 +182,100 @@ func (s *Server) createStream(ctx context.Context, q *request) error {
 	default:
 		shards = *in.ShardCount
 	}
-	if in.RecordDistributionStrategy == "AUTO" {
-		return apiErrorf(InvalidArgument, "record distribution AUTO is not emulated")
-	}
-	if kib := in.MaxRecordSizeInKiB; kib != nil {
-		if *kib < minRecordKiB || *kib > maxRecordKiB {
-			return apiErrorf(InvalidArgument, "MaxRecordSizeInKiB %d is outside %d to %d", *kib, minRecordKiB, maxRecordKiB)
+	if in.RecordDistributionStrategy != "" {
+		if err := first.distribute(in.RecordDistributionStrategy); err != nil {
+			return err
 		}
-		st.maxRecord = *kib << 10
+	}
+	if in.MaxRecordSizeInKiB != nil {
+		if *in.MaxRecordSizeInKiB < minRecordKiB || *in.MaxRecordSizeInKiB > maxRecordKiB {
+			return apiErrorf(InvalidArgument, "MaxRecordSizeInKiB %d is outside %d to %d", *in.MaxRecordSizeInKiB, minRecordKiB, maxRecordKiB)
+		}
+		first.maxRecord = *in.MaxRecordSizeInKiB << 10
 	}
 	if err := s.admit(ctx, q, Call{Stream: name}); err != nil {
 		return err
 	}
-	return s.add(st, shards)
+	return s.add(name, first, shards)
 }
 
 // add makes a stream known, with a number of shards.
-func (s *Server) add(st *stream, shards int) error {
+func (s *Server) add(name string, first *state, shards int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.streams[st.name] != nil {
-		return apiErrorf(ResourceInUse, "Stream %s under account %s already exists.", st.name, s.config.Account)
+	now := time.Now()
+	s.forget(now)
+	if s.streams[name] != nil {
+		return apiErrorf(ResourceInUse, "Stream %s under account %s already exists.", name, s.config.Account)
 	}
-	if shards > s.config.ShardLimit-s.shards {
-		return apiErrorf(LimitExceeded, "This request would exceed the shard limit for the account %s in %s. "+
-			"Current shard count for the account: %d. Limit: %d. Number of additional shards that would have resulted from this request: %d.",
-			s.config.Account, s.config.Region, s.shards, s.config.ShardLimit, shards)
+	if err := s.roomForShards(shards); err != nil {
+		return err
 	}
-	st.created = time.Now()
+	if creating := s.countStreams(statusCreating, now); creating >= maxCreatingStreams {
+		return apiErrorf(LimitExceeded, "%d streams are being created under account %s; %d may be at once", creating, s.config.Account, maxCreatingStreams)
+	}
 	// Sequence numbers begin with the epoch, so it is never given twice, not even to two streams created in one second.
-	s.lastEpoch = max(s.lastEpoch+1, uint64(max(0, st.created.Unix())))
-	st.epoch = s.lastEpoch
-	st.shards = divide(shards, st.epoch)
+	s.lastEpoch = max(s.lastEpoch+1, uint64(max(0, now.Unix())))
+	st := &stream{name: name, arn: s.arn(name), epoch: s.lastEpoch, created: now, ready: now.Add(s.config.CreateTime), consumers: map[string]*consumer{}}
+	first.shards = divide(shards, st.epoch, now)
+	first.open = first.shards
+	st.current.Store(first)
 	s.streams[st.name] = st
 	s.byEpoch[st.epoch] = st
 	s.shards += shards
 	return nil
 }
 
+// roomForShards refuses more shards than the account may have; s.mu is held.
+func (s *Server) roomForShards(more int) error {
+	if more <= s.config.ShardLimit-s.shards {
+		return nil
+	}
+	return apiErrorf(LimitExceeded, "This request would exceed the shard limit for the account %s in %s. "+
+		"Current shard count for the account: %d. Limit: %d. Number of additional shards that would have resulted from this request: %d.",
+		s.config.Account, s.config.Region, s.shards, s.config.ShardLimit, more)
+}
+
+// countStreams returns how many streams have a status; s.mu is held.
+func (s *Server) countStreams(status string, now time.Time) int {
+	n := 0
+	for _, st := range s.streams {
+		if st.status(now) == status {
+			n++
+		}
+	}
+	return n
+}
+
+// forget drops the streams that are gone; s.mu is held for writing.
+func (s *Server) forget(now time.Time) {
+	for name, st := range s.streams {
+		if st.isGone(now) {
+			delete(s.streams, name)
+			delete(s.byEpoch, st.epoch)
+		}
+	}
+}
+
 func (s *Server) deleteStream(ctx context.Context, q *request) error {
-	var in streamRef
-	if err := decode(q, &in); err != nil {
-		return err
-	}
-	st, err := s.find(ctx, q, in, "")
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.byEpoch[st.epoch] != st {
-		return apiErrorf(ResourceNotFound, "Stream %s under account %s not found.", st.name, s.config.Account)
-	}
-	delete(s.streams, st.name)
-	delete(s.byEpoch, st.epoch)
-	s.shards -= len(st.shards)
-	return nil
-}
-
-// description is what DescribeStream and DescribeStreamSummary have in common.
-type description struct {
-	StreamName              string
-	StreamARN               string
-	StreamStatus            string
-	StreamModeDetails       modeDetails
-	StreamCreationTimestamp float64
-	RetentionPeriodHours    int
-	EncryptionType          string
-	EnhancedMonitoring      []enhancedMetrics
-}
-
-type enhancedMetrics struct {
-	ShardLevelMetrics []string
-}
-
-func (st *stream) describe() description {
-	return description{
-		StreamName:              st.name,
-		StreamARN:               st.arn,
-		StreamStatus:            "ACTIVE",
-		StreamModeDetails:       st.mode(),
-		StreamCreationTimestamp: epochSeconds(st.created),
-		RetentionPeriodHours:    int((st.retention + time.Hour - 1) / time.Hour),
-		EncryptionType:          "NONE",
-		EnhancedMonitoring:      []enhancedMetrics{{}},
-	}
-}
-
-func (s *Server) describeStream(ctx context.Context, q *request) error {
 	var in struct {
 		streamRef
-		ExclusiveStartShardId string
-		Limit                 *int
+		EnforceConsumerDeletion bool
 	}
 	if err := decode(q, &in); err != nil {
 		return err
 	}
-	limit, err := pageSize("Limit", in.Limit, describeLimit)
-	if err != nil {
-		return err
-	}
-	st, err := s.find(ctx, q, in.streamRef, "")
-	if err != nil {
-		return err
-	}
-	from, err := st.after(in.ExclusiveStartShardId)
-	if err != nil {
-		return err
-	}
-	page := st.shards[from:min(from+limit, len(st.shards))]
-	type streamDescription struct {
-		description
-		Shards        []shardDescription
-		HasMoreShards bool
-	}
-	return q.reply(struct{ StreamDescription streamDescription }{
-		streamDescription{st.describe(), describeShards(page), from+len(page) < len(st.shards)},
+	return s.change(ctx, q, in.streamRef, func(st *stream, now time.Time) error {
+		for _, c := range st.consumersAt(now) {
+			if !in.EnforceConsumerDeletion {
+				return apiErrorf(ResourceInUse, "Stream %s under account %s has consumers, %s among them, and EnforceConsumerDeletion is not set",
+					st.name, s.config.Account, c.name)
+			}
+			c.end(apiErrorf(ResourceNotFound, "Stream %s under account %s is deleted.", st.name, s.config.Account))
+		}
+		st.deleted, st.gone = true, now.Add(s.config.CreateTime)
+		s.shards -= len(st.current.Load().open)
+		s.forget(now)
+		return nil
 	})
-}
-
-func (s *Server) describeStreamSummary(ctx context.Context, q *request) error {
-	var in streamRef
-	if err := decode(q, &in); err != nil {
-		return err
-	}
-	st, err := s.find(ctx, q, in, "")
-	if err != nil {
-		return err
-	}
-	type summary struct {
-		description
-		OpenShardCount     int
-		ConsumerCount      int
-		MaxRecordSizeInKiB int
-	}
-	return q.reply(struct{ StreamDescriptionSummary summary }{
-		summary{description: st.describe(), OpenShardCount: len(st.shards), MaxRecordSizeInKiB: st.maxRecord >> 10},
-	})
-}
-
-func (s *Server) listStreams(ctx context.Context, q *request) error {
-	var in struct {
-		ExclusiveStartStreamName string
-		NextToken                string
-		Limit                    *int
-	}
-	if err := decode(q, &in); err != nil {
-		return err
-	}
-	limit, err := pageSize("Limit", in.Limit, listStreamsLimit)
-	if err != nil {
-		return err
-	}
-	after := in.ExclusiveStartStreamName
-	if in.NextToken != "" {
-		t, err := s.openListing(in.NextToken, streamsToken)
-		if err != nil {
-			return err
-		}
-		after = t.name
-	}
-	if err := s.admit(ctx, q, Call{}); err != nil {
-		return err
-	}
-	type summary struct {
-		StreamName              string
-		StreamARN               string
-		StreamStatus            string
-		StreamModeDetails       modeDetails
-		StreamCreationTimestamp float64
-	}
-	var out struct {
-		StreamNames     []string
-		StreamSummaries []summary
-		HasMoreStreams  bool
-		NextToken       string `json:",omitempty"`
-	}
-	for _, st := range s.streamsAfter(after) {
-		if len(out.StreamNames) == limit {
-			out.HasMoreStreams = true
-			t := token{kind: streamsToken, issued: time.Now().UnixMilli(), name: out.StreamNames[limit-1]}
-			out.NextToken = t.sealed(s.seed)
-			break
-		}
-		out.StreamNames = append(out.StreamNames, st.name)
-		out.StreamSummaries = append(out.StreamSummaries,
-			summary{st.name, st.arn, "ACTIVE", st.mode(), epochSeconds(st.created)})
-	}
-	return q.reply(out)
-}
-
-// streamsAfter returns the streams whose names follow after, by name.
-func (s *Server) streamsAfter(after string) []*stream {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var found []*stream
-	for name, st := range s.streams {
-		if name > after {
-			found = append(found, st)
-		}
-	}
-	slices.SortFunc(found, func(a, b *stream) int { return strings.Compare(a.name, b.name) })
-	return found
 }

@@ -1,6 +1,8 @@
 package emulator
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -21,10 +23,27 @@ func FuzzRequest(f *testing.F) {
 	f.Add("GetShardIterator", `{"StreamName":"s","ShardId":"shardId-000000000001","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"49"}`)
 	f.Add("ListShards", `{"StreamName":"s","ShardFilter":{"Type":"AFTER_SHARD_ID","ShardId":"shardId-004294967295"}}`)
 	f.Add("CreateStream", `{"StreamName":"t","ShardCount":2}`)
-	s := New(Config{})
-	if err := s.add(&stream{name: "s", arn: s.arn("s"), retention: s.config.Retention, maxRecord: minRecordKiB << 10}, 2); err != nil {
+	f.Add("SplitShard", `{"StreamName":"s","ShardToSplit":"shardId-000000000001","NewStartingHashKey":"340282366920938463463374607431768211455"}`)
+	f.Add("MergeShards", `{"StreamName":"s","ShardToMerge":"shardId-000000000001","AdjacentShardToMerge":"shardId-000000000000"}`)
+	f.Add("UpdateShardCount", `{"StreamName":"s","TargetShardCount":3,"ScalingType":"UNIFORM_SCALING"}`)
+	f.Add("DecreaseStreamRetentionPeriod", `{"StreamName":"s","RetentionPeriodHours":-9223372036854775808}`)
+	f.Add("IncreaseStreamRetentionPeriod", `{"StreamName":"s","RetentionPeriodHours":8760}`)
+	s := New(Config{Unlimited: true, UpdateTime: -1})
+	if err := s.add("s", &state{retention: s.config.Retention, maxRecord: minRecordKiB << 10}, 2); err != nil {
 		f.Fatal(err)
 	}
+	c, err := s.addConsumer(s.streams["s"], "c")
+	if err != nil {
+		f.Fatal(err)
+	}
+	stream := s.arn("s")
+	f.Add("UpdateStreamMode", fmt.Sprintf(`{"StreamARN":%q,"StreamModeDetails":{"StreamMode":"ON_DEMAND"}}`, stream))
+	f.Add("UpdateStreamRecordDistributionStrategy", fmt.Sprintf(`{"StreamARN":%q,"RecordDistributionStrategy":"AUTO"}`, stream))
+	f.Add("ListStreamConsumers", fmt.Sprintf(`{"StreamARN":%q,"MaxResults":1}`, stream))
+	f.Add("DescribeStreamConsumer", fmt.Sprintf(`{"ConsumerARN":%q}`, c.ConsumerARN))
+	f.Add(subscribeAction, fmt.Sprintf(`{"ConsumerARN":%q,"ShardId":"shardId-000000000000","StartingPosition":{"Type":"LATEST"}}`, c.ConsumerARN))
+	gone, leave := context.WithCancel(f.Context()) // a client that gives up ends a subscription at its first event
+	leave()
 	f.Fuzz(func(t *testing.T, action, body string) {
 		if action == "DeleteStream" {
 			return // of the one stream that the other actions need
@@ -33,7 +52,14 @@ func FuzzRequest(f *testing.F) {
 		r.Header.Set("X-Amz-Target", targetPrefix+action)
 		r.Header.Set("Content-Type", contentType)
 		w := httptest.NewRecorder()
-		s.ServeHTTP(w, r)
+		func() {
+			defer func() {
+				if cut := recover(); cut != nil && cut != http.ErrAbortHandler {
+					panic(cut)
+				}
+			}()
+			s.ServeHTTP(w, r.WithContext(gone))
+		}()
 		if w.Code >= http.StatusInternalServerError {
 			t.Errorf("status %d: %s", w.Code, w.Body)
 		}

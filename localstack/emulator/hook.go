@@ -12,18 +12,24 @@ var (
 
 	// ErrLoseAnswer carries the action out and then closes the connection in place of the answer: the client cannot know.
 	ErrLoseAnswer = errors.New("answer lost")
+
+	// ErrEnd ends a subscription in order, before the event that it is returned for.
+	ErrEnd = errors.New("stream ended")
 )
 
-// Call is a well-formed request at the moment before it is carried out.
+// Call is a well-formed request at the moment before it is carried out, or an event of a subscription before it is sent.
 type Call struct {
-	// Action is the API's name, for example GetRecords.
+	// Action is the API's name, for example GetRecords, and SubscribeToShardEvent for an event.
 	Action string
 
 	// Stream is the stream's name; empty where the action names none (ListStreams).
 	Stream string
 
-	// Shard is the shard id; set for the actions that read one shard (GetShardIterator, GetRecords).
+	// Shard is the shard id; set for the actions that read one shard (GetShardIterator, GetRecords, SubscribeToShard) and events.
 	Shard string
+
+	// Consumer is the name of the consumer; set for SubscribeToShard and events.
+	Consumer string
 }
 
 // Put is one record of a PutRecord or PutRecords at the moment before it is stored.
@@ -37,6 +43,9 @@ type Put struct {
 // than ctx, which ends when the client gives up or the server stops; it is called without a lock held, by many goroutines at
 // once. nil lets the call through, an [*APIError] is sent as it is, [ErrLoseAnswer] is as documented there; every other error,
 // ctx's own and [ErrCut] among them, closes the connection without an answer.
+//
+// For an event nil sends it, [ErrEnd] ends the stream in order, an [*APIError] ends it with a frame that holds the error, [ErrCut]
+// closes the connection after half of the event, and every other error closes it before the event.
 type Hook func(ctx context.Context, call Call) error
 
 // RecordHook decides what becomes of one record. nil stores it; an error fails it alone: in PutRecords it becomes the record's
@@ -62,17 +71,19 @@ func (s *Server) InterceptRecords(hook RecordHook) {
 	s.recordHook.Store(&hook)
 }
 
-// admit asks the hook about a call and remembers an answer that is to be lost.
+// admit asks the hook about a call, remembers an answer that is to be lost, and holds the control plane to its quota.
 func (s *Server) admit(ctx context.Context, q *request, call Call) error {
-	hook := s.hook.Load()
-	if hook == nil {
-		return nil
-	}
 	call.Action = q.action
-	err := (*hook)(ctx, call)
-	if errors.Is(err, ErrLoseAnswer) {
-		q.loseAnswer = true
-		return nil
+	if hook := s.hook.Load(); hook != nil {
+		err := (*hook)(ctx, call)
+		if errors.Is(err, ErrLoseAnswer) {
+			q.loseAnswer = true
+		} else if err != nil {
+			return err
+		}
 	}
-	return err
+	if s.limited() {
+		return s.admitControl(call)
+	}
+	return nil
 }

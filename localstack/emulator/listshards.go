@@ -35,9 +35,11 @@ func (s *Server) openListing(text string, kind tokenKind) (token, error) {
 }
 
 type shardDescription struct {
-	ShardId             string
-	HashKeyRange        hashKeyRange
-	SequenceNumberRange sequenceNumberRange
+	ShardId               string
+	ParentShardId         string `json:",omitempty"`
+	AdjacentParentShardId string `json:",omitempty"`
+	HashKeyRange          hashKeyRange
+	SequenceNumberRange   sequenceNumberRange
 }
 
 type hashKeyRange struct {
@@ -45,24 +47,33 @@ type hashKeyRange struct {
 	EndingHashKey   string
 }
 
+func (s *shard) hashKeys() hashKeyRange { return hashKeyRange{s.from.String(), s.to.String()} }
+
 type sequenceNumberRange struct {
 	StartingSequenceNumber string
+	EndingSequenceNumber   string `json:",omitempty"`
 }
 
-func describeShards(shards []*shard) []shardDescription {
-	described := make([]shardDescription, 0, len(shards))
-	for _, sh := range shards {
-		described = append(described, shardDescription{
-			ShardId:             sh.id,
-			HashKeyRange:        hashKeyRange{sh.from.String(), sh.to.String()},
-			SequenceNumberRange: sequenceNumberRange{sh.startingSequence().String()},
-		})
+func (s *shard) describe(life lifetime) shardDescription {
+	d := shardDescription{
+		ShardId:             s.id,
+		HashKeyRange:        s.hashKeys(),
+		SequenceNumberRange: sequenceNumberRange{StartingSequenceNumber: s.startingSequence().String()},
 	}
-	return described
+	if len(s.parents) > 0 {
+		d.ParentShardId = s.parents[0].id
+	}
+	if len(s.parents) > 1 {
+		d.AdjacentParentShardId = s.parents[1].id
+	}
+	if !life.open {
+		d.SequenceNumberRange.EndingSequenceNumber = s.endingSequence(life.closed).String()
+	}
+	return d
 }
 
-// after returns the position in st.shards that follows a shard id; 0 for none.
-func (st *stream) after(id string) (int, error) {
+// after returns the position in shards that follows a shard id; 0 for none.
+func (c *state) after(id string) (int, error) {
 	if id == "" {
 		return 0, nil
 	}
@@ -70,28 +81,71 @@ func (st *stream) after(id string) (int, error) {
 	if !ok {
 		return 0, apiErrorf(InvalidArgument, "shard id %q is malformed", id)
 	}
-	return min(int(index)+1, len(st.shards)), nil
+	return min(int(index)+1, len(c.shards)), nil
+}
+
+// list describes up to limit shards from a position on, those whose retention is over and those that the filter leaves out passed
+// over. next is the position of the first shard for another page, 0 where there is none.
+func (c *state) list(now time.Time, filter shardFilter, from, limit int) (page []shardDescription, next int) {
+	page = []shardDescription{}
+	for i := from; i < len(c.shards); i++ {
+		life := c.shards[i].life(now, c.retention)
+		if life.expired || !filter.shows(life) {
+			continue
+		}
+		if len(page) == limit {
+			return page, i
+		}
+		page = append(page, c.shards[i].describe(life))
+	}
+	return page, 0
 }
 
 // shardFilter is which shards a listing shows.
 type shardFilter struct {
 	kind filterKind
-	ms   int64 // of filterAtTime
+	ms   int64 // of filterAtTime and filterFromTime
 }
 
 type filterKind byte
 
 const (
-	// filterNone also stands for the filters that can leave nothing out while no shard ever closes: AT_LATEST,
-	// AT_TRIM_HORIZON, FROM_TRIM_HORIZON and FROM_TIMESTAMP.
+	// filterNone also stands for FROM_TRIM_HORIZON, the default.
 	filterNone filterKind = iota
 
-	// filterAtTime leaves out shards created after a time.
+	// filterOpen shows the shards that are open.
+	filterOpen
+
+	// filterAtTime shows the shards that were open at a time.
 	filterAtTime
+
+	// filterFromTime shows the shards that were open at a time or later.
+	filterFromTime
+
+	// filterAtHorizon becomes filterAtTime as soon as the retention is known.
+	filterAtHorizon
 )
 
-func (f shardFilter) shows(st *stream) bool {
-	return f.kind != filterAtTime || st.created.UnixMilli() <= f.ms
+func (f shardFilter) shows(life lifetime) bool {
+	switch f.kind {
+	case filterOpen:
+		return life.open
+	case filterAtTime:
+		return life.opened <= f.ms && (life.open || life.closed >= f.ms)
+	case filterFromTime:
+		return life.open || life.closed >= f.ms
+	default:
+		return true
+	}
+}
+
+// at puts a time in the place of the trim horizon: the stream's creation, until its retention has passed since.
+func (f shardFilter) at(st *stream, now time.Time) shardFilter {
+	if f.kind != filterAtHorizon {
+		return f
+	}
+	horizon := now.Add(-st.current.Load().retention)
+	return shardFilter{filterAtTime, max(horizon.UnixMilli(), st.created.UnixMilli())}
 }
 
 type shardFilterInput struct {
@@ -109,7 +163,11 @@ func (in shardFilterInput) read() (f shardFilter, after string, err error) {
 		return f, "", apiErrorf(InvalidArgument, "ShardFilter %s takes no Timestamp", in.Type)
 	}
 	switch in.Type {
-	case "AT_LATEST", "AT_TRIM_HORIZON", "FROM_TRIM_HORIZON":
+	case "AT_LATEST":
+		return shardFilter{kind: filterOpen}, "", nil
+	case "AT_TRIM_HORIZON":
+		return shardFilter{kind: filterAtHorizon}, "", nil
+	case "FROM_TRIM_HORIZON":
 		return shardFilter{kind: filterNone}, "", nil
 	case "AFTER_SHARD_ID":
 		if in.ShardId == "" {
@@ -120,8 +178,9 @@ func (in shardFilterInput) read() (f shardFilter, after string, err error) {
 		if in.Timestamp == nil {
 			return f, "", apiErrorf(InvalidArgument, "ShardFilter %s needs a Timestamp", in.Type)
 		}
+		f = shardFilter{filterFromTime, fromEpochSeconds(*in.Timestamp).UnixMilli()}
 		if in.Type == "AT_TIMESTAMP" {
-			f = shardFilter{filterAtTime, fromEpochSeconds(*in.Timestamp).UnixMilli()}
+			f.kind = filterAtTime
 		}
 		return f, "", nil
 	default:
@@ -146,6 +205,7 @@ func (s *Server) listShards(ctx context.Context, q *request) error {
 		return err
 	}
 	var (
+		now    = time.Now()
 		st     *stream
 		from   int
 		filter shardFilter
@@ -177,35 +237,44 @@ func (s *Server) listShards(ctx context.Context, q *request) error {
 		if st, err = s.find(ctx, q, in.streamRef, ""); err != nil {
 			return err
 		}
-		if at := in.StreamCreationTimestamp; at != nil && fromEpochSeconds(*at).UnixMilli() != st.created.UnixMilli() {
-			return apiErrorf(ResourceNotFound, "Stream %s created at %f under account %s not found.", st.name, *at, s.config.Account)
-		}
-		if from, err = st.after(after); err != nil {
+		if err := s.checkIncarnation(st, in.StreamCreationTimestamp); err != nil {
 			return err
 		}
+		if st.creating(now) {
+			return apiErrorf(ResourceInUse, "Stream %s under account %s not ACTIVE, instead in state %s", st.name, s.config.Account, statusCreating)
+		}
+		if from, err = st.current.Load().after(after); err != nil {
+			return err
+		}
+		filter = filter.at(st, now)
 	}
 	var out struct {
 		Shards    []shardDescription
 		NextToken string `json:",omitempty"`
 	}
-	if !filter.shows(st) {
-		return q.reply(out)
-	}
-	page := st.shards[from:min(from+limit, len(st.shards))]
-	out.Shards = describeShards(page)
-	if next := from + len(page); next < len(st.shards) {
-		t := token{kind: shardsToken, issued: time.Now().UnixMilli(), epoch: st.epoch, index: uint64(next), filter: filter}
+	var next int
+	if out.Shards, next = st.current.Load().list(now, filter, from, limit); next > 0 {
+		t := token{kind: shardsToken, issued: now.UnixMilli(), epoch: st.epoch, index: uint64(next), filter: filter}
 		out.NextToken = t.sealed(s.seed)
 	}
 	return q.reply(out)
+}
+
+// checkIncarnation refuses a stream that was created at another time than a request says.
+func (s *Server) checkIncarnation(st *stream, created *float64) error {
+	if created == nil || fromEpochSeconds(*created).UnixMilli() == st.created.UnixMilli() {
+		return nil
+	}
+	return apiErrorf(ResourceNotFound, "Stream %s created at %f under account %s not found.", st.name, *created, s.config.Account)
 }
 
 // findIncarnation returns the very stream that a token was given for, past the hook.
 func (s *Server) findIncarnation(ctx context.Context, q *request, t token, shard string) (*stream, error) {
 	s.mu.RLock()
 	st := s.byEpoch[t.epoch]
+	gone := st == nil || st.isGone(time.Now())
 	s.mu.RUnlock()
-	if st == nil {
+	if gone {
 		return nil, apiErrorf(ResourceNotFound, "the stream that the token was given for is deleted")
 	}
 	if err := s.admit(ctx, q, Call{Stream: st.name, Shard: shard}); err != nil {

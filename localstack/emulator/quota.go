@@ -2,8 +2,9 @@ package emulator
 
 import "time"
 
-// ReadQuota bounds what may be read from one shard, over all readers together. In a [Config] the zero value stands for
-// [ServiceReadQuota]; in any other value a field of 0 bounds nothing.
+// ReadQuota bounds what may be read from one shard: over all readers together that ask for records, and for each consumer with
+// enhanced fan-out by itself. In a [Config] the zero value stands for [ServiceReadQuota]; in any other value a field of 0 bounds
+// nothing.
 type ReadQuota struct {
 	// CallsPerSecond bounds GetRecords and, separately, GetShardIterator; 0 is unbounded.
 	CallsPerSecond int
@@ -12,6 +13,10 @@ type ReadQuota struct {
 	// never cut to fit: the calls after it are refused until its bytes are paid for. A reply of 10 MiB, or one that leaves
 	// waiting records out because they would exceed that, has the calls of the next five seconds refused.
 	BytesPerSecond int
+
+	// FanOutBytesPerSecond bounds the data and partition keys that come by each subscription of a consumer; 0 is unbounded. An
+	// event holds up to 2 MiB, or one record, and the next waits until it is paid for.
+	FanOutBytesPerSecond int
 }
 
 // WriteQuota bounds what may be written to one shard, over all writers together. In a [Config] the zero value stands for
@@ -26,8 +31,8 @@ type WriteQuota struct {
 	BytesPerSecond int
 }
 
-// ServiceReadQuota is what the service grants: 5 calls and 2 MiB per second and shard.
-var ServiceReadQuota = ReadQuota{CallsPerSecond: 5, BytesPerSecond: 2 << 20}
+// ServiceReadQuota is what the service grants: 5 calls and 2 MiB per second and shard, and 2 MiB more for each consumer.
+var ServiceReadQuota = ReadQuota{CallsPerSecond: 5, BytesPerSecond: 2 << 20, FanOutBytesPerSecond: 2 << 20}
 
 // ServiceWriteQuota is what the service grants: 1,000 records and 1 MiB per second and shard.
 var ServiceWriteQuota = WriteQuota{RecordsPerSecond: 1000, BytesPerSecond: 1 << 20}

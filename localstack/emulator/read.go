@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"strconv"
 	"time"
+
+	"github.com/go-json-experiment/json"
 )
 
 const (
@@ -46,7 +48,8 @@ func (s *Server) getRecords(ctx context.Context, q *request) error {
 			"which is further in the future than the tolerated delay of %d milliseconds.",
 			time.UnixMilli(t.issued).UTC().Format(time.RFC1123), now.UTC().Format(time.RFC1123), iteratorLife.Milliseconds())
 	}
-	sh := st.shards[t.shard] // within bounds: shards are never taken from a stream, and the seal is ours
+	current := st.current.Load()
+	sh := current.shards[t.shard] // within bounds: shards are never taken from a stream, and the seal is ours
 	if err := refuseDryRun(in.DryRun); err != nil {
 		return err
 	}
@@ -54,34 +57,40 @@ func (s *Server) getRecords(ctx context.Context, q *request) error {
 		return s.throughputExceeded(st, sh)
 	}
 
-	x := sh.read(now, st.retention, t.index, limit)
-	var r records
+	x := sh.read(now, current.retention, t.index, limit)
+	r := records{room: maxReadBytes}
 	q.out = append(q.out, `{"Records":[`...)
 	q.out = r.append(q.out, sh, x)
-	t.issued, t.index = now.UnixMilli(), x.start+uint64(r.count)
-	q.out = append(q.out, `],"NextShardIterator":"`...)
-	q.out = t.appendSealed(q.out, s.seed)
-	q.out = append(q.out, `","MillisBehindLatest":`...)
+	q.out = append(q.out, `],"MillisBehindLatest":`...)
 	q.out = strconv.AppendInt(q.out, r.behind(now, x), 10)
+	if x.ends(r.count) {
+		q.out = appendChildren(q.out, x.children)
+	} else {
+		t.issued, t.index = now.UnixMilli(), x.start+uint64(r.count)
+		q.out = append(q.out, `,"NextShardIterator":"`...)
+		q.out = t.appendSealed(q.out, s.seed)
+		q.out = append(q.out, '"')
+	}
 	q.out = append(q.out, '}')
 	sh.spendRead(now, s.config.ReadQuota, r.bytes, r.full || r.bytes >= maxReadBytes)
 	return nil
 }
 
-// records counts what one reply holds.
+// records counts what one reply or event holds.
 type records struct {
+	room  int // bytes that fit
 	count int
 	bytes int   // partition keys and data
 	last  int64 // arrival of the last record
-	full  bool  // stopped at the size of a reply
+	full  bool  // stopped for want of room
 }
 
-// append appends the excerpt's records as JSON until the reply is full; a single record always fits.
+// append appends the excerpt's records as JSON until the room is used up; a single record always fits.
 func (r *records) append(dst []byte, sh *shard, x excerpt) []byte {
 	for _, run := range x.runs {
 		for _, e := range run {
 			if r.count > 0 {
-				if r.bytes+len(e.bytes) > maxReadBytes {
+				if r.bytes+len(e.bytes) > r.room {
 					r.full = true
 					return dst
 				}
@@ -93,8 +102,11 @@ func (r *records) append(dst []byte, sh *shard, x excerpt) []byte {
 			dst = appendMillis(dst, e.arrival)
 			dst = append(dst, `,"Data":"`...)
 			dst = base64.StdEncoding.AppendEncode(dst, e.data())
-			dst = append(dst, `","PartitionKey":`...)
-			dst = appendText(dst, e.key())
+			dst = append(dst, '"')
+			if e.keyLen > 0 {
+				dst = append(dst, `,"PartitionKey":`...)
+				dst = appendText(dst, e.key())
+			}
 			dst = append(dst, '}')
 			r.count++
 			r.bytes += len(e.bytes)
@@ -111,6 +123,25 @@ func (r *records) behind(now time.Time, x excerpt) int64 {
 		return 0
 	}
 	return max(1, now.UnixMilli()-r.last)
+}
+
+// appendChildren appends the member that says what a shard that has ended is followed by.
+func appendChildren(dst []byte, children []*shard) []byte {
+	type childShard struct {
+		ShardId      string
+		ParentShards []string
+		HashKeyRange hashKeyRange
+	}
+	described := make([]childShard, len(children))
+	for i, child := range children {
+		described[i] = childShard{ShardId: child.id, HashKeyRange: child.hashKeys()}
+		for _, parent := range child.parents {
+			described[i].ParentShards = append(described[i].ParentShards, parent.id)
+		}
+	}
+	raw, _ := json.Marshal(described) // strings only, which do not fail
+	dst = append(dst, `,"ChildShards":`...)
+	return append(dst, raw...)
 }
 
 // appendMillis appends milliseconds as seconds with three decimals.

@@ -14,7 +14,8 @@ import (
 
 // Fault is one line of a [Script]: which calls meet what. [ParseFault] reads one from text.
 type Fault struct {
-	// Action is the API's name of the calls that match, for example GetRecords; empty stands for every action.
+	// Action is the API's name of the calls that match, for example GetRecords, or SubscribeToShardEvent for the events of
+	// subscriptions; empty stands for every action and every event.
 	Action string
 
 	// After is how many matching calls pass before the fault begins.
@@ -58,8 +59,10 @@ func Script(faults ...Fault) Hook {
 
 func (f Fault) check() error {
 	switch {
-	case f.Action != "" && actions[f.Action] == nil:
-		return fmt.Errorf("action %q is not one of %s", f.Action, strings.Join(slices.Sorted(maps.Keys(actions)), ", "))
+	case f.Action != "" && f.Action != eventAction && actions[f.Action] == nil:
+		known := append(slices.Collect(maps.Keys(actions)), eventAction)
+		slices.Sort(known)
+		return fmt.Errorf("action %q is not one of %s", f.Action, strings.Join(known, ", "))
 	case f.After < 0:
 		return fmt.Errorf("after %d is negative", f.After)
 	case f.Count < 0:
@@ -108,12 +111,10 @@ func (l *line) hits(action string) bool {
 // Throttle refuses a call with the error by which the service says that there are too many of its kind:
 // [ThroughputExceeded] for the actions on records, [LimitExceeded] for the others.
 func Throttle(_ context.Context, call Call) error {
-	switch call.Action {
-	case "GetRecords", "GetShardIterator", "PutRecord", "PutRecords":
+	if recordActions[call.Action] {
 		return apiErrorf(ThroughputExceeded, "Rate exceeded for stream %s.", call.Stream)
-	default:
-		return apiErrorf(LimitExceeded, "Rate exceeded for %s.", call.Action)
 	}
+	return rateExceeded(call.Action)
 }
 
 // Fail answers a call with [InternalFailure], status 500.
@@ -146,11 +147,15 @@ func Delay(d time.Duration) Hook {
 	}
 }
 
-// Hang answers nothing until the client gives up or the server stops.
+// Hang answers nothing until the client gives up or the server stops. Of an event it makes a subscription that has fallen silent,
+// without an end.
 func Hang(ctx context.Context, _ Call) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
+
+// End is [ErrEnd] as an effect; it means something for events only.
+func End(context.Context, Call) error { return ErrEnd }
 
 // Cut is [ErrCut] as an effect.
 func Cut(context.Context, Call) error { return ErrCut }

@@ -166,6 +166,53 @@ func TestEffectsAsTheClientMeetsThem(t *testing.T) {
 	})
 }
 
+func TestEveryActionCanBeDeniedByItsName(t *testing.T) {
+	r := start(t, emulator.Config{})
+	r.create("orders", 2)
+	consumer := r.register("orders", "view")
+	name, arn, ctx := aws.String("orders"), aws.String(arnOf("orders")), t.Context()
+	hours, shard, other := aws.Int32(48), aws.String("shardId-000000000000"), aws.String("shardId-000000000001")
+	for action, call := range map[string]func() error{
+		"DecreaseStreamRetentionPeriod": func() error { return r.retainShorter("orders", *hours) },
+		"DeregisterStreamConsumer": func() error {
+			_, err := r.client.DeregisterStreamConsumer(ctx, &kinesis.DeregisterStreamConsumerInput{ConsumerARN: &consumer})
+			return err
+		},
+		"DescribeStreamConsumer":        func() error { _, err := r.consumer(consumer); return err },
+		"IncreaseStreamRetentionPeriod": func() error { return r.retainLonger("orders", *hours) },
+		"ListStreamConsumers": func() error {
+			_, err := r.client.ListStreamConsumers(ctx, &kinesis.ListStreamConsumersInput{StreamARN: arn})
+			return err
+		},
+		"MergeShards":            func() error { return r.tryMerge("orders", *shard, *other) },
+		"RegisterStreamConsumer": func() error { _, err := r.tryRegister("orders", "archive"); return err },
+		"SplitShard":             func() error { return r.trySplit("orders", *shard, "1000") },
+		"SubscribeToShard":       func() error { _, err := r.trySubscribe(consumer, *shard, fromLatest); return err },
+		"UpdateMaxRecordSize": func() error {
+			_, err := r.client.UpdateMaxRecordSize(ctx, &kinesis.UpdateMaxRecordSizeInput{StreamARN: arn, MaxRecordSizeInKiB: aws.Int32(2048)})
+			return err
+		},
+		"UpdateShardCount":                       func() error { return r.rescale("orders", 3) },
+		"UpdateStreamMode":                       func() error { return r.mode("orders", types.StreamModeOnDemand) },
+		"UpdateStreamRecordDistributionStrategy": func() error { return r.distribute("orders", types.RecordDistributionStrategyAuto) },
+		"DescribeStreamSummary": func() error {
+			_, err := r.client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: name})
+			return err
+		},
+	} {
+		r.Intercept(emulator.Script(emulator.Fault{Action: action, Effect: emulator.Deny}))
+		err := call()
+		typed[*types.AccessDeniedException](t, err)
+		if err == nil || !strings.Contains(err.Error(), "kinesis:"+action+" on resource: stream/orders ") {
+			t.Errorf("%s: %v", action, err)
+		}
+	}
+	r.Intercept(nil)
+	if s := r.summary("orders"); *s.OpenShardCount != 2 || *s.ConsumerCount != 1 || *s.RetentionPeriodHours != 24 {
+		t.Errorf("denied calls left %+v", s)
+	}
+}
+
 func TestThrottleSpeaksAsTheActionDoes(t *testing.T) {
 	r := start(t, emulator.Config{})
 	r.create("orders", 1)
@@ -248,10 +295,10 @@ func TestWrongTextOfAFaultIsNamed(t *testing.T) {
 		"":                       "ACTION:EFFECT",
 		"cut":                    "ACTION:EFFECT",
 		":cut":                   "ACTION:EFFECT",
-		"GetRecord:cut":          "CreateStream, DeleteStream",
+		"GetRecord:cut":          "SplitShard, SubscribeToShard, SubscribeToShardEvent",
 		"**:cut":                 `action "*"`,
 		"*:":                     `effect ""`,
-		"*:explode":              "cut, deny, hang",
+		"*:explode":              "cut, deny, end, hang",
 		"*:delay":                "delay=DURATION",
 		"*:delay=soon":           "soon",
 		"*:delay=-1s":            "negative",

@@ -14,6 +14,7 @@ var effects = map[string]Hook{
 	"throttle":    Throttle,
 	"500":         Fail,
 	"deny":        Deny,
+	"end":         End,
 	"hang":        Hang,
 	"cut":         Cut,
 	"lose-answer": LoseAnswer,
@@ -25,9 +26,10 @@ var effects = map[string]Hook{
 //	GetRecords:throttle,share=0.1,seed=7
 //	PutRecords:delay=200ms,after=10,count=5
 //	*:cut,count=1
+//	SubscribeToShardEvent:end,after=3
 //
-// The effects are throttle, 500, deny, delay=DURATION, hang, cut and lose-answer; after, count, share and seed are the fields of
-// [Fault]. An error names the part that is wrong.
+// The effects are throttle, 500, deny, delay=DURATION, hang, cut, lose-answer and, of events, end; after, count, share and seed are
+// the fields of [Fault]. An error names the part that is wrong.
 func ParseFault(text string) (Fault, error) {
 	action, rest, ok := strings.Cut(text, ":")
 	if !ok || action == "" {

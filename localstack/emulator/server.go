@@ -32,11 +32,24 @@ type Config struct {
 	// ShardLimit is how many shards all streams together may have; default 500.
 	ShardLimit int
 
+	// ConsumerLimit is how many consumers may be registered with each stream; default 20.
+	ConsumerLimit int
+
+	// CreateTime is how long a stream is CREATING, and DELETING at its end; default not at all.
+	CreateTime time.Duration
+
+	// UpdateTime is how long a stream is UPDATING after a change, and a consumer CREATING or DELETING; default 100 ms, not at all
+	// if negative.
+	UpdateTime time.Duration
+
 	// ReadQuota bounds the reads of each shard; default [ServiceReadQuota].
 	ReadQuota ReadQuota
 
 	// WriteQuota bounds the writes to each shard; default [ServiceWriteQuota].
 	WriteQuota WriteQuota
+
+	// ControlQuota bounds the calls of the control plane; default [ServiceControlQuota].
+	ControlQuota ControlQuota
 
 	// Unlimited leaves a quota that is not given without bounds, in place of its default.
 	Unlimited bool
@@ -47,6 +60,9 @@ const (
 	defaultRegion     = "us-east-1"
 	defaultRetention  = 24 * time.Hour
 	defaultShardLimit = 500
+
+	defaultConsumerLimit = 20
+	defaultUpdateTime    = 100 * time.Millisecond
 
 	// maxBody leaves room for the base64 of 10 MiB and for 500 names and keys around it.
 	maxBody      = 16 << 20
@@ -61,7 +77,9 @@ type Server struct {
 	requests   atomic.Uint64
 	hook       atomic.Pointer[Hook]
 	recordHook atomic.Pointer[RecordHook]
+	control    controlUse
 
+	// mu guards what follows, and of each stream what is said there.
 	mu        sync.RWMutex
 	streams   map[string]*stream
 	byEpoch   map[uint64]*stream
@@ -69,13 +87,23 @@ type Server struct {
 	shards    int
 }
 
-// New returns a server without streams.
+// New returns a server without streams. A ControlQuota that names an action not of the control plane, or fewer calls than one,
+// panics.
 func New(config Config) *Server {
 	config.Account = cmp.Or(config.Account, defaultAccount)
 	config.Region = cmp.Or(config.Region, defaultRegion)
 	config.Retention = cmp.Or(config.Retention, defaultRetention)
 	config.ShardLimit = cmp.Or(config.ShardLimit, defaultShardLimit)
+	config.ConsumerLimit = cmp.Or(config.ConsumerLimit, defaultConsumerLimit)
+	config.CreateTime = max(0, config.CreateTime)
+	config.UpdateTime = max(0, cmp.Or(config.UpdateTime, defaultUpdateTime))
+	if err := config.ControlQuota.check(); err != nil {
+		panic(fmt.Errorf("emulator: %w", err))
+	}
 	if !config.Unlimited {
+		if config.ControlQuota == nil {
+			config.ControlQuota = ServiceControlQuota()
+		}
 		config.ReadQuota = cmp.Or(config.ReadQuota, ServiceReadQuota)
 		config.WriteQuota = cmp.Or(config.WriteQuota, ServiceWriteQuota)
 	}
@@ -87,26 +115,42 @@ func New(config Config) *Server {
 	}
 }
 
-// request is one call on its way through an action. The action reads body and appends its answer to out.
+// request is one call on its way through an action. The action reads body and appends its answer to out, or sets stream, which
+// then answers.
 type request struct {
 	action     string
 	body       []byte
 	out        []byte
+	stream     func(context.Context, *request, http.ResponseWriter) error
 	loseAnswer bool
 }
 
 // actions maps the API's names to what carries them out.
 var actions = map[string]func(*Server, context.Context, *request) error{
-	"CreateStream":          (*Server).createStream,
-	"DeleteStream":          (*Server).deleteStream,
-	"DescribeStream":        (*Server).describeStream,
-	"DescribeStreamSummary": (*Server).describeStreamSummary,
-	"GetRecords":            (*Server).getRecords,
-	"GetShardIterator":      (*Server).getShardIterator,
-	"ListShards":            (*Server).listShards,
-	"ListStreams":           (*Server).listStreams,
-	"PutRecord":             (*Server).putRecord,
-	"PutRecords":            (*Server).putRecords,
+	"CreateStream":                  (*Server).createStream,
+	"DecreaseStreamRetentionPeriod": (*Server).decreaseRetention,
+	"DeleteStream":                  (*Server).deleteStream,
+	"DeregisterStreamConsumer":      (*Server).deregisterConsumer,
+	"DescribeStream":                (*Server).describeStream,
+	"DescribeStreamConsumer":        (*Server).describeConsumer,
+	"DescribeStreamSummary":         (*Server).describeStreamSummary,
+	"GetRecords":                    (*Server).getRecords,
+	"GetShardIterator":              (*Server).getShardIterator,
+	"IncreaseStreamRetentionPeriod": (*Server).increaseRetention,
+	"ListShards":                    (*Server).listShards,
+	"ListStreamConsumers":           (*Server).listConsumers,
+	"ListStreams":                   (*Server).listStreams,
+	"MergeShards":                   (*Server).mergeShards,
+	"PutRecord":                     (*Server).putRecord,
+	"PutRecords":                    (*Server).putRecords,
+	"RegisterStreamConsumer":        (*Server).registerConsumer,
+	"SplitShard":                    (*Server).splitShard,
+	subscribeAction:                 (*Server).subscribeToShard,
+	"UpdateMaxRecordSize":           (*Server).updateMaxRecordSize,
+	"UpdateShardCount":              (*Server).updateShardCount,
+	"UpdateStreamMode":              (*Server).updateMode,
+
+	"UpdateStreamRecordDistributionStrategy": (*Server).updateDistribution,
 }
 
 // buffers holds request and reply bodies between calls; both reach many megabytes.
@@ -132,9 +176,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		q.out = appendError(q.out[:0], refused)
 		w.Header().Set("X-Amzn-Errortype", string(refused.Type))
 	}
+	w.Header().Set("X-Amzn-Requestid", fmt.Sprintf("00000000-0000-0000-0000-%012x", s.requests.Add(1)))
+	if q.stream != nil {
+		if err := q.stream(r.Context(), q, w); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		return
+	}
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(q.out)))
-	w.Header().Set("X-Amzn-Requestid", fmt.Sprintf("00000000-0000-0000-0000-%012x", s.requests.Add(1)))
 	if refused != nil {
 		w.WriteHeader(refused.status())
 	}

@@ -7,37 +7,68 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
-// stream is one incarnation of a stream: deleted and created again under its name, it is another. Its fields do not change.
+// stream is one incarnation of a stream: deleted and created again under its name, it is another.
 type stream struct {
-	name      string
-	arn       string
-	epoch     uint64 // second of creation, made unique within the server; names the incarnation
-	created   time.Time
-	onDemand  bool
-	retention time.Duration
-	maxRecord int      // bytes of partition key and data
-	shards    []*shard // by index; with no reshard, also by hash range
+	name    string
+	arn     string
+	epoch   uint64 // second of creation, made unique within the server; names the incarnation
+	created time.Time
+	ready   time.Time     // CREATING before
+	turns   atomic.Uint64 // taken by shards under AUTO
+
+	// current is the stream as it is now. Readers take it once for a request; it is replaced under Server.mu.
+	current atomic.Pointer[state]
+
+	// The rest is guarded by Server.mu.
+	updated      time.Time // UPDATING before
+	deleted      bool
+	gone         time.Time // of a deleted stream: DELETING before, unknown from then on
+	consumers    map[string]*consumer
+	lastConsumer int64       // second in the last consumer's ARN
+	rescales     []time.Time // when UpdateShardCount was called, oldest first
+	modeSwitches []time.Time // when the mode was switched, oldest first
 }
 
-// divide makes n shards that share the hash keys 0 … 2^128−1 evenly; the last one takes what remains.
-func divide(n int, epoch uint64) []*shard {
-	beyond := uint192{0, 0, 1} // 2^128
-	width, _ := beyond.dividedBy(uint64(n))
-	shards := make([]*shard, n)
-	var from uint192
-	for i := range shards {
-		next := beyond
-		if i < n-1 {
-			next = from.plus(width)
-		}
-		shards[i] = newShard(uint32(i), epoch, from, next.decrement())
-		from = next
-	}
-	return shards
+// state is a stream's settings and layout at one moment. It is never changed: a change of the stream makes another.
+type state struct {
+	onDemand  bool
+	auto      bool // record distribution AUTO
+	retention time.Duration
+	maxRecord int      // bytes of partition key and data
+	shards    []*shard // all there have been, by index; append-only, so that states share its memory
+	open      []*shard // those that take records, by hash range; together they cover every hash key once
 }
+
+const (
+	statusActive   = "ACTIVE"
+	statusCreating = "CREATING"
+	statusDeleting = "DELETING"
+	statusUpdating = "UPDATING"
+)
+
+// status is the stream's status at now; Server.mu is held.
+func (st *stream) status(now time.Time) string {
+	switch {
+	case st.deleted:
+		return statusDeleting
+	case st.creating(now):
+		return statusCreating
+	case now.Before(st.updated):
+		return statusUpdating
+	default:
+		return statusActive
+	}
+}
+
+// creating says whether the stream has no shards to show yet.
+func (st *stream) creating(now time.Time) bool { return now.Before(st.ready) }
+
+// isGone says whether the stream is deleted and no more DELETING; Server.mu is held.
+func (st *stream) isGone(now time.Time) bool { return st.deleted && !now.Before(st.gone) }
 
 const shardIDPrefix = "shardId-"
 
@@ -50,19 +81,26 @@ func parseShardID(id string) (uint32, bool) {
 	return uint32(index), err == nil && shardID(uint32(index)) == id
 }
 
-// shard returns the shard with an id, or nil.
-func (st *stream) shard(id string) *shard {
+// shard returns the shard with an id, or nil where there is none or its retention is over.
+func (c *state) shard(id string, now time.Time) *shard {
 	index, ok := parseShardID(id)
-	if !ok || int(index) >= len(st.shards) {
+	if !ok || int(index) >= len(c.shards) || c.shards[index].life(now, c.retention).expired {
 		return nil
 	}
-	return st.shards[index]
+	return c.shards[index]
 }
 
-// route returns the shard that takes a hash key below 2^128.
-func (st *stream) route(hash uint192) *shard {
-	i := sort.Search(len(st.shards), func(i int) bool { return st.shards[i].to.compare(hash) >= 0 })
-	return st.shards[i]
+// route returns the open shard for a record with a hash key below 2^128. Under AUTO the shards take turns, whatever the key.
+func (st *stream) route(c *state, hash uint192) *shard {
+	if c.auto {
+		return c.open[st.turns.Add(1)%uint64(len(c.open))]
+	}
+	return c.open[holder(c.open, hash)]
+}
+
+// holder returns the position of the shard that takes a hash key among shards that cover all of them.
+func holder(open []*shard, hash uint192) int {
+	return sort.Search(len(open), func(i int) bool { return open[i].to.compare(hash) >= 0 })
 }
 
 // hashKey returns the hash key of a partition key.

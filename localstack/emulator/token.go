@@ -17,7 +17,7 @@ type token struct {
 	shard  uint32
 	index  uint64 // of the next record to read
 	filter shardFilter
-	name   string // of the last stream listed
+	name   string // of the last stream or consumer listed
 }
 
 type tokenKind byte
@@ -26,6 +26,7 @@ const (
 	iteratorToken tokenKind = iota + 1
 	shardsToken
 	streamsToken
+	consumersToken
 )
 
 const (

@@ -22,7 +22,7 @@ type put struct {
 	key, data, hash []byte
 
 	bytes  []byte // partition key and data
-	keyLen int
+	keyLen int    // 0 where there is no partition key
 	shard  *shard
 }
 
@@ -35,7 +35,7 @@ func (s *Server) putRecords(ctx context.Context, q *request) error {
 		return apiErrorf(ValidationFailed, "1 validation error detected: Value at 'records' failed to satisfy constraint: "+
 			"Member must have length between 1 and %d, not %d", maxPutRecords, n)
 	}
-	st, err := s.find(ctx, q, in.streamRef, "")
+	st, err := s.findReadable(ctx, q, in.streamRef, "")
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (s *Server) putRecord(ctx context.Context, q *request) error {
 			return apiErrorf(InvalidArgument, "SequenceNumberForOrdering %s is invalid", *in.SequenceNumberForOrdering)
 		}
 	}
-	st, err := s.find(ctx, q, in.streamRef, "")
+	st, err := s.findReadable(ctx, q, in.streamRef, "")
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,8 @@ func appendPlace(dst []byte, sh *shard, seq sequence) []byte {
 	return append(dst, `"}`...)
 }
 
-// store writes one prepared record, unless the hook fails it or its shard has no room for it.
+// store writes one prepared record, unless the hook fails it or its shard has no room for it. A shard that was closed since the
+// record was prepared is replaced by the one that has come after it.
 func (s *Server) store(st *stream, p *put, now time.Time) (sequence, *APIError) {
 	if hook := s.recordHook.Load(); hook != nil {
 		err := (*hook)(Put{Stream: st.name, Shard: p.shard.id, PartitionKey: string(p.bytes[:p.keyLen])})
@@ -124,16 +125,28 @@ func (s *Server) store(st *stream, p *put, now time.Time) (sequence, *APIError) 
 			return sequence{}, err
 		}
 	}
-	seq, ok := p.shard.append(now, st.retention, s.config.WriteQuota, p.bytes, p.keyLen)
-	if !ok {
-		return seq, s.throughputExceeded(st, p.shard)
+	retention := st.current.Load().retention
+	for {
+		seq, what := p.shard.append(now, retention, s.config.WriteQuota, p.bytes, p.keyLen)
+		switch what {
+		case stored:
+			return seq, nil
+		case throttled:
+			return seq, s.throughputExceeded(st, p.shard)
+		case shut:
+			s.mu.RLock() // the layout that closed the shard is in place once this is had
+			current := st.current.Load()
+			s.mu.RUnlock()
+			hash, _ := p.route(p.bytes[:p.keyLen]) // as before, without error
+			p.shard = st.route(current, hash)
+		}
 	}
-	return seq, nil
 }
 
 // prepare checks the records of one request, decodes them into one piece of memory of their own and finds their shards. A request
 // with one wrong record is refused whole.
 func (st *stream) prepare(puts []put) error {
+	current := st.current.Load()
 	room := 0
 	for _, p := range puts {
 		room += len(p.key) + base64.StdEncoding.DecodedLen(len(p.data))
@@ -141,7 +154,7 @@ func (st *stream) prepare(puts []put) error {
 	memory := make([]byte, 0, room)
 	for i := range puts {
 		var err error
-		if memory, err = st.prepareOne(&puts[i], memory); err != nil {
+		if memory, err = st.prepareOne(current, &puts[i], memory); err != nil {
 			return err
 		}
 	}
@@ -151,10 +164,40 @@ func (st *stream) prepare(puts []put) error {
 	return nil
 }
 
-func (st *stream) prepareOne(p *put, memory []byte) ([]byte, error) {
-	if p.key == nil || p.data == nil {
+func (st *stream) prepareOne(current *state, p *put, memory []byte) ([]byte, error) {
+	if p.data == nil || p.key == nil && !current.auto {
 		return memory, apiErrorf(ValidationFailed, "1 validation error detected: Value null at 'partitionKey' or 'data' failed to satisfy constraint: "+
 			"Member must not be null")
+	}
+	start := len(memory)
+	memory, err := p.appendKey(memory)
+	if err != nil {
+		return memory, err
+	}
+	var hash uint192
+	if !current.auto {
+		if hash, err = p.route(memory[start:]); err != nil {
+			return memory, err
+		}
+	}
+	p.shard = st.route(current, hash)
+
+	memory, ok := appendBlob(memory, p.data)
+	if !ok {
+		return memory, apiErrorf(Serialization, "Data is not base64")
+	}
+	p.bytes = memory[start:len(memory):len(memory)]
+	if len(p.bytes) > current.maxRecord {
+		return memory, apiErrorf(InvalidArgument, "partition key and data are %d bytes, more than the stream's maximum record size of %d",
+			len(p.bytes), current.maxRecord)
+	}
+	return memory, nil
+}
+
+// appendKey appends the partition key, if there is one.
+func (p *put) appendKey(memory []byte) ([]byte, error) {
+	if p.key == nil {
+		return memory, nil
 	}
 	start := len(memory)
 	memory, ok := appendLiteral(memory, p.key)
@@ -167,25 +210,20 @@ func (st *stream) prepareOne(p *put, memory []byte) ([]byte, error) {
 			"Member must have length between 1 and %d, not %d", maxPartitionKeyRunes, runes)
 	}
 	p.keyLen = len(key)
-
-	hash := hashKey(key)
-	if p.hash != nil {
-		digits, _ := appendLiteral(nil, p.hash)
-		if hash, ok = parseDecimal(digits); !ok || hash[2] != 0 {
-			return memory, apiErrorf(InvalidArgument, "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was %s", digits)
-		}
-	}
-	p.shard = st.route(hash)
-
-	if memory, ok = appendBlob(memory, p.data); !ok {
-		return memory, apiErrorf(Serialization, "Data is not base64")
-	}
-	p.bytes = memory[start:len(memory):len(memory)]
-	if len(p.bytes) > st.maxRecord {
-		return memory, apiErrorf(InvalidArgument, "partition key and data are %d bytes, more than the stream's maximum record size of %d",
-			len(p.bytes), st.maxRecord)
-	}
 	return memory, nil
+}
+
+// route returns the hash key of a record with a partition key.
+func (p *put) route(key []byte) (uint192, error) {
+	if p.hash == nil {
+		return hashKey(key), nil
+	}
+	digits, _ := appendLiteral(nil, p.hash)
+	hash, ok := parseDecimal(digits)
+	if !ok || hash[2] != 0 {
+		return hash, apiErrorf(InvalidArgument, "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was %s", digits)
+	}
+	return hash, nil
 }
 
 // appendLiteral appends what a JSON string literal says.

@@ -213,7 +213,7 @@ func TestErrorsOnTheWire(t *testing.T) {
 	}{
 		{"no target", "", amzJSON, "{}", 400, "UnknownOperationException"},
 		{"other service", "DynamoDB_20120810.PutItem", amzJSON, "{}", 400, "UnknownOperationException"},
-		{"not emulated", "Kinesis_20131202.SplitShard", amzJSON, "{}", 400, "UnknownOperationException"},
+		{"not emulated", "Kinesis_20131202.CreateChannel", amzJSON, "{}", 400, "UnknownOperationException"},
 		{"CBOR", "Kinesis_20131202.ListStreams", "application/x-amz-cbor-1.1", "{}", 400, "SerializationException"},
 		{"no JSON", "Kinesis_20131202.ListStreams", amzJSON, "hello", 400, "SerializationException"},
 		{"other type", "Kinesis_20131202.GetRecords", amzJSON, `{"ShardIterator":7}`, 400, "SerializationException"},
