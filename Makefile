@@ -22,8 +22,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## start a stack, feed it 5,000 orders, kill a daemon half-way, compare every row; about a minute
-	$(GO) run ./localstack/demo
+demo: ## start a stack, feed it 5,000 orders, kill a daemon half-way, compare every row; about a minute; RESHARD=1 splits and merges shards, too
+	$(GO) run ./localstack/demo $(if $(RESHARD),--reshard)
 
 .PHONY: dev
 dev: ## start a stack and a daemon, keep them running, and say what to type next

@@ -68,6 +68,7 @@ type Projector struct {
 	keeper    *keeper
 	publisher *publisher
 	ticked    atomic.Pointer[time.Time] // when the supervisor last came round
+	relist    chan struct{}             // holds one when the shards should be listed soon
 
 	// Owned by the supervisor.
 	listed  map[string]stream.Shard // as discovery saw them last
@@ -85,6 +86,7 @@ func New(c Config, d Dependencies) (*Projector, error) {
 		return nil, err
 	}
 	p := &Projector{
+		relist:    make(chan struct{}, 1),
 		config:    c,
 		deps:      d,
 		ledger:    checkpoint.NewLedger(),
@@ -292,6 +294,12 @@ func (p *Projector) end(e ended, stop context.CancelCauseFunc) {
 	p.metrics.following(p.running, e.shard)
 	p.board.leave(e.shard)
 	p.publisher.leave(e.shard)
+	if e.err == nil { // it was read to its end: others follow on it
+		select {
+		case p.relist <- struct{}{}:
+		default:
+		}
+	}
 	p.rate.leave(e.shard)
 	if failed, ok := errors.AsType[*stream.Error](e.err); ok && failed.Kind == stream.Fatal {
 		p.fail(e.err, stop)
@@ -324,13 +332,15 @@ func (p *Projector) letter(shard string) deadletter.Letter {
 // discoverEvery is the pause between two listings of the stream's shards, within a half more or less.
 const discoverEvery = 30 * time.Second
 
-// discover lists the stream's shards, at once and then again and again, until ctx ends. The error is a fatal one.
+// discover lists the stream's shards, at once, again and again, and whenever one was read to its end, until ctx ends. The
+// error is a fatal one.
 func (p *Projector) discover(ctx context.Context, listings chan<- []stream.Shard) error {
 	announcer := announcer{store: p.deps.Progress, failed: p.metrics.progressFailed, log: p.config.Log, told: map[string]bool{}, ended: map[string]bool{}}
 	wait := time.Duration(0)
 	for failures := 0; ; {
 		select {
 		case <-time.After(wait):
+		case <-p.relist:
 		case <-ctx.Done():
 			return nil
 		}

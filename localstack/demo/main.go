@@ -32,6 +32,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.orders, "orders", 5000, "number of orders; each has about four events")
 	flag.Uint64Var(&o.seed, "seed", 205, "picks the orders")
+	flag.BoolVar(&o.reshard, "reshard", false, "split all shards half-way, and merge two of them")
 	flag.BoolVar(&o.dev, "dev", false, "keep stack and projector running, and say what to type")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -48,9 +49,10 @@ func main() {
 }
 
 type options struct {
-	orders int
-	seed   uint64
-	dev    bool
+	orders  int
+	seed    uint64
+	reshard bool
+	dev     bool
 }
 
 // stage is a stack with one site on it, everything set up and nothing running yet.

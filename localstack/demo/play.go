@@ -54,6 +54,11 @@ func play(ctx context.Context, s *stage, o options) (err error) {
 		return err
 	}
 	progress.end()
+	if o.reshard {
+		if err := reshard(ctx, s, fleet); err != nil {
+			return err
+		}
+	}
 	if err := crash(ctx, fleet); err != nil {
 		return err
 	}
@@ -95,6 +100,24 @@ func play(ctx context.Context, s *stage, o options) (err error) {
 	if !result.Right() || result.Parked == 0 {
 		return fmt.Errorf("something is lost or wrong: %+v", result.Account)
 	}
+	return nil
+}
+
+// reshard splits every shard and merges two, and waits until the daemons share what is open then.
+func reshard(ctx context.Context, s *stage, fleet *e2e.Fleet) (err error) {
+	before := fleet.Shards
+	if fleet.Shards, err = s.site.SplitAll(ctx); err != nil {
+		return err
+	}
+	say("%d shards are split into %d", before, fleet.Shards)
+	if fleet.Shards, err = s.site.MergeFirst(ctx); err != nil {
+		return err
+	}
+	say("two of them are merged: %d are open", fleet.Shards)
+	if err := fleet.AwaitBalance(ctx); err != nil {
+		return err
+	}
+	say("the projectors have read the old ones to their ends, and share the new ones")
 	return nil
 }
 
