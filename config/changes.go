@@ -4,11 +4,11 @@ import "slices"
 
 // Changes returns the settings of new that differ from old, in the order of [Keys]: those that a running daemon takes
 // over, and those that hold from its next start. A value in another notation (1m for 60s) is no change, nor is other
-// content of the password's file, which is read for every connection anyway. A setting that new lacks is there without
-// a value.
+// content of the password's file, which is read for every connection anyway. Another definition in the view's file is a
+// change of the key that names it, and other comments in it are none. A setting that new lacks is there without a value.
 func Changes(old, new *Config) (safe, restart []Setting) {
 	for _, k := range keys {
-		if same(k.get(old), k.get(new)) || k.Name == password && sameFile(old, new) {
+		if k.unchanged(old, new) {
 			continue
 		}
 		s, ok := new.settings[k.Name]
@@ -22,6 +22,13 @@ func Changes(old, new *Config) (safe, restart []Setting) {
 		}
 	}
 	return safe, restart
+}
+
+func (k Key) unchanged(old, new *Config) bool {
+	if !same(k.get(old), k.get(new)) {
+		return k.Name == password && sameFile(old, new)
+	}
+	return k.Name != viewFile || old.View.Revision == new.View.Revision
 }
 
 // same compares two values of one key.

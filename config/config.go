@@ -30,7 +30,9 @@ type Config struct {
 
 // View is which view is fed, and which generation of its tables.
 type View struct {
-	Name       string
+	Name       string // of the program's own view, or of the one in File
+	File       string // empty if the view is one of the program's own
+	Revision   string // of the view in File when it was read; empty without one
 	Generation int
 }
 
@@ -108,9 +110,10 @@ func (l Layer) String() string { return [...]string{"default", "file", "environm
 
 // Origin is where a value comes from. The zero value is a default.
 type Origin struct {
-	Layer Layer
-	Name  string // of the file, the variable or the flag
-	Line  int    // of the file, from 1; 0 if unknown
+	Layer  Layer
+	Name   string // of the file, the variable or the flag
+	Line   int    // of the file, from 1; 0 if unknown
+	Column int    // of the line, from 1; 0 if unknown
 }
 
 // Setting is one key's effective value.

@@ -58,7 +58,11 @@ var keys = []Key{
 	text("view.name", "order",
 		Rule{Pattern: `^[a-z][a-z0-9_]{0,31}$`, Words: "up to 32 lower-case letters, digits and underscores"},
 		func(c *Config) *string { return &c.View.Name },
-		"View to feed."),
+		"View to feed, one of the program's own. The name of a view from a file stands in the file."),
+	text("view.file", "", readableRule,
+		func(c *Config) *string { return &c.View.File },
+		"YAML file with the view to feed, in place of one of the program's own. A relative path begins in the folder that the "+
+			"program runs in."),
 	integer("view.generation", "1", Rule{Min: "1", Max: "9999"},
 		func(c *Config) *int { return &c.View.Generation },
 		"Generation of the view's tables to write. It must belong to the revision of the view in this release."),

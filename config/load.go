@@ -19,6 +19,9 @@ type Sources struct {
 	Env   []string          // as os.Environ returns it
 	Flags map[string]string // by key, such as "view.generation"; only those that were given
 	Views []string          // names that view.name may have; empty for any
+	// ReadView reads the text of the file that view.file names: the name and the revision of the view in it. The error is
+	// an [*Error] with all that is wrong with the text. Nil: the file is not looked at.
+	ReadView func(file string, text []byte) (name, revision string, err error)
 }
 
 // Load reads the sources, each going before those named before it, and the defaults below them all. The error is an
@@ -45,7 +48,11 @@ func Load(s Sources) (*Config, error) {
 	for _, k := range keys {
 		l.apply(c, k, merged, origins)
 	}
-	l.views(c, s.Views)
+	if c.View.File != "" {
+		l.viewFile(c, s)
+	} else {
+		l.views(c, s.Views)
+	}
 	l.credentials(c, origins)
 	l.tls(c)
 	l.listeners(c)
@@ -119,6 +126,7 @@ func (l *loader) apply(c *Config, k Key, merged *koanf.Koanf, origins map[string
 // package has two, the text itself and a file that holds it.
 const (
 	viewName     = "view.name"
+	viewFile     = "view.file"
 	streamKey    = "kinesis.stream"
 	listen       = "telemetry.listen"
 	admin        = "telemetry.admin"
@@ -141,6 +149,42 @@ func (l *loader) views(c *Config, views []string) {
 	}
 	l.mistake(Mistake{Key: viewName, Value: c.View.Name, Rule: "must be a view of this program: " + strings.Join(views, ", "),
 		Suggestion: suggest(c.View.Name, views), Origin: c.Origin(viewName)})
+}
+
+// viewFile reads the view in a file. A name that is given besides can only be its name.
+func (l *loader) viewFile(c *Config, s Sources) {
+	refuse := func(key, value, rule string) {
+		l.mistake(Mistake{Key: key, Value: value, Rule: rule, Origin: c.Origin(key)})
+	}
+	path := c.View.File
+	if l.wrong[viewFile] || s.ReadView == nil {
+		return
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		refuse(viewFile, path, fmt.Sprintf("must be a readable file: %v", errors.Unwrap(err)))
+		return
+	}
+	name, revision, err := s.ReadView(path, text)
+	if invalid, ok := errors.AsType[*Error](err); ok {
+		l.mistakes = append(l.mistakes, invalid.Mistakes...)
+		return
+	}
+	if err != nil {
+		refuse(viewFile, path, err.Error())
+		return
+	}
+	if given := c.View.Name; c.Origin(viewName).Layer != Default && !l.wrong[viewName] && given != name {
+		refuse(viewName, given, fmt.Sprintf("contradicts %s: the view in %s is %s", viewFile, path, name))
+		return
+	}
+	k, _ := find(viewName)
+	if err := k.set(c, []string{name}); err != nil {
+		refuse(viewFile, path, fmt.Sprintf("the name of the view in it, %s, %v", name, err))
+		return
+	}
+	c.View.Revision = revision
+	c.settings[viewName] = Setting{Key: k, Value: name, Origin: c.Origin(viewFile)}
 }
 
 // credentials settles which of text and file holds, reads the file, and asks for a user exactly if there is a password.

@@ -10,7 +10,7 @@ import (
 
 // Mistake is one thing that is wrong.
 type Mistake struct {
-	Key        string // empty if it is about a source as a whole
+	Key        string // empty if it is about a source as a whole; a place in the file of a view
 	Value      string // as written, cut if long; empty for secrets and where there is none
 	Rule       string // what should be, such as "must be 3s to 5m"
 	Suggestion string // a name that may have been meant, or empty
@@ -43,10 +43,14 @@ func (o Origin) String() string {
 	case Default:
 		return "default"
 	case File:
+		s := o.Name
 		if o.Line > 0 {
-			return o.Name + ":" + strconv.Itoa(o.Line)
+			s += ":" + strconv.Itoa(o.Line)
 		}
-		return o.Name
+		if o.Column > 0 {
+			s += ":" + strconv.Itoa(o.Column)
+		}
+		return s
 	case Environment:
 		return o.Name
 	case Flag:
@@ -76,6 +80,12 @@ func (e *Error) Error() string {
 // what is missing.
 func sortMistakes(mistakes []Mistake) {
 	slices.SortStableFunc(mistakes, func(a, b Mistake) int {
+		file := func(m Mistake) string {
+			if m.Origin.Layer == File {
+				return m.Origin.Name
+			}
+			return ""
+		}
 		missing := func(m Mistake) int {
 			if m.Origin == (Origin{}) {
 				return 1
@@ -85,7 +95,9 @@ func sortMistakes(mistakes []Mistake) {
 		return cmp.Or(
 			cmp.Compare(missing(a), missing(b)),
 			cmp.Compare(a.Origin.Layer, b.Origin.Layer),
+			cmp.Compare(file(a), file(b)),
 			cmp.Compare(a.Origin.Line, b.Origin.Line),
+			cmp.Compare(a.Origin.Column, b.Origin.Column),
 			cmp.Compare(a.Key, b.Key))
 	})
 }

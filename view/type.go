@@ -17,6 +17,7 @@ const (
 	KindText
 	KindTimestamp
 	KindUUID
+	KindDecimal
 	KindTuple
 	KindUser
 	KindSet
@@ -48,6 +49,7 @@ var (
 	Text      = Type{kind: KindText}
 	Timestamp = Type{kind: KindTimestamp}
 	UUID      = Type{kind: KindUUID}
+	Decimal   = Type{kind: KindDecimal}
 )
 
 // TupleOf is a frozen tuple, for use within another type: a column of its own cannot be one.
@@ -118,6 +120,8 @@ func (t Type) cql(user func(Type) string) string {
 		return "timestamp"
 	case KindUUID:
 		return "uuid"
+	case KindDecimal:
+		return "decimal"
 	case KindTuple:
 		parts := make([]string, len(t.fields))
 		for i, f := range t.fields {
@@ -154,7 +158,7 @@ func (t Type) UserTypes() []Type {
 
 func (t Type) check() error {
 	switch t.kind {
-	case KindBoolean, KindInt, KindBigint, KindText, KindTimestamp, KindUUID:
+	case KindBoolean, KindInt, KindBigint, KindText, KindTimestamp, KindUUID, KindDecimal:
 		return nil
 	case KindSet:
 		return t.elem.checkNested()

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/big"
 	"time"
 	"unicode/utf8"
 	"unsafe"
@@ -41,6 +42,27 @@ func TimestampValue(t time.Time) Value { return BigintValue(t.UnixMilli()) }
 // UUIDValue encodes a UUID.
 func UUIDValue(u [16]byte) Value { return Value{string(u[:])} }
 
+// DecimalValue encodes unscaled · 10^-scale: the scale in four bytes, then the unscaled number in the fewest bytes of two's
+// complement. Cassandra takes 1.0 and 1.00 for one key, one element and one entry, and [Merge] for two. A view that
+// writes decimals there writes each number in one form.
+func DecimalValue(unscaled *big.Int, scale int32) Value {
+	b := binary.BigEndian.AppendUint32(nil, uint32(scale))
+	if unscaled.Sign() >= 0 {
+		if unscaled.BitLen()%8 == 0 {
+			b = append(b, 0) // room for the sign
+		}
+		return Value{string(append(b, unscaled.Bytes()...))}
+	}
+	inverted := new(big.Int).Not(unscaled) // the number is as long as its complement, which is not negative
+	if inverted.BitLen()%8 == 0 {
+		b = append(b, 0xff)
+	}
+	for _, octet := range inverted.Bytes() {
+		b = append(b, ^octet)
+	}
+	return Value{string(b)}
+}
+
 // TupleValue encodes a frozen tuple or user-defined type from its fields, none of them null.
 func TupleValue(fields ...Value) Value {
 	size := 0
@@ -57,6 +79,9 @@ func TupleValue(fields ...Value) Value {
 
 // EncodedValue is a value from bytes that are CQL encoded already, such as those a driver returns.
 func EncodedValue(b []byte) Value { return Value{string(b)} }
+
+// EncodedText is a value from a string of bytes that are CQL encoded already, whose memory it shares.
+func EncodedText(s string) Value { return Value{s} }
 
 // Len returns the number of encoded bytes.
 func (v Value) Len() int { return len(v.encoded) }
@@ -130,6 +155,23 @@ func (v Value) UUID() ([16]byte, error) {
 	return [16]byte([]byte(v.encoded)), nil
 }
 
+// Decimal decodes a decimal: unscaled · 10^-scale.
+func (v Value) Decimal() (unscaled *big.Int, scale int32, err error) {
+	if len(v.encoded) < 5 {
+		return nil, 0, fmt.Errorf("decode decimal: %d bytes, want at least 5", len(v.encoded))
+	}
+	scale = int32(binary.BigEndian.Uint32([]byte(v.encoded[:4])))
+	digits := []byte(v.encoded[4:])
+	unscaled = new(big.Int)
+	if digits[0] < 0x80 {
+		return unscaled.SetBytes(digits), scale, nil
+	}
+	for i := range digits {
+		digits[i] = ^digits[i]
+	}
+	return unscaled.Not(unscaled.SetBytes(digits)), scale, nil
+}
+
 // Tuple decodes the n fields of a frozen tuple or user-defined type. A null field is an error: views write none.
 func (v Value) Tuple(n int) ([]Value, error) {
 	rest := v.encoded
@@ -169,6 +211,8 @@ func (t Type) Check(v Value) (err error) {
 		_, err = v.Timestamp()
 	case KindUUID:
 		_, err = v.UUID()
+	case KindDecimal:
+		_, _, err = v.Decimal()
 	case KindTuple, KindUser:
 		fields, err := v.Tuple(len(t.fields))
 		if err != nil {

@@ -2,6 +2,7 @@ package view_test
 
 import (
 	"math"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,13 @@ func TestValuesComeBack(t *testing.T) {
 		if got, err := view.UUIDValue(uuid).UUID(); err != nil || got != uuid {
 			t.Errorf("uuid: %x, %v", got, err)
 		}
+		unscaled := new(big.Int).Mul(big.NewInt(i64), big.NewInt(ms))
+		if got, scale, err := view.DecimalValue(unscaled, i32).Decimal(); err != nil || got.Cmp(unscaled) != 0 || scale != i32 {
+			t.Errorf("decimal: %s, %d, %v", got, scale, err)
+		}
+		if got := view.EncodedText(text); got != view.EncodedValue([]byte(text)) {
+			t.Errorf("encoded text: %x", got.Bytes())
+		}
 		tuple := view.TupleValue(view.TextValue(text), view.IntValue(i32), view.TupleValue(view.UUIDValue(uuid)))
 		fields, err := view.EncodedValue(tuple.Bytes()).Tuple(3)
 		if err != nil || fields[0] != view.TextValue(text) || fields[1] != view.IntValue(i32) {
@@ -61,6 +69,11 @@ func TestValuesAreEncodedAsCassandraStoresThem(t *testing.T) {
 		{"text", view.TextValue("é"), "\xc3\xa9"},
 		{"timestamp cuts to milliseconds", view.TimestampValue(time.Unix(0, 1_999_999)), "\x00\x00\x00\x00\x00\x00\x00\x01"},
 		{"timestamp before 1970 cuts downwards", view.TimestampValue(time.Unix(0, -1)), "\xff\xff\xff\xff\xff\xff\xff\xff"},
+		{"decimal 1.50", view.DecimalValue(big.NewInt(150), 2), "\x00\x00\x00\x02\x00\x96"},
+		{"decimal -0.5", view.DecimalValue(big.NewInt(-5), 1), "\x00\x00\x00\x01\xfb"},
+		{"decimal 0", view.DecimalValue(new(big.Int), 0), "\x00\x00\x00\x00\x00"},
+		{"decimal -128e3", view.DecimalValue(big.NewInt(-128), -3), "\xff\xff\xff\xfd\x80"},
+		{"decimal -129", view.DecimalValue(big.NewInt(-129), 0), "\x00\x00\x00\x00\xff\x7f"},
 		{"tuple", view.TupleValue(view.TextValue("ab"), view.TextValue(""), view.BooleanValue(true)),
 			"\x00\x00\x00\x02ab\x00\x00\x00\x00\x00\x00\x00\x01\x01"},
 		{"event reference", view.EventRef(view.Event{EntityVersion: 1, Type: "t", Time: time.UnixMilli(2), ID: "i", SchemaVersion: 9}),
@@ -96,6 +109,7 @@ func TestValuesOfTheWrongLengthAreErrors(t *testing.T) {
 		"bigint":    func() error { _, err := v.Bigint(); return err },
 		"timestamp": func() error { _, err := v.Timestamp(); return err },
 		"uuid":      func() error { _, err := v.UUID(); return err },
+		"decimal":   func() error { _, _, err := v.Decimal(); return err },
 	}
 	for name, f := range decode {
 		if err := f(); err == nil || !strings.Contains(err.Error(), "decode "+name) {

@@ -80,20 +80,18 @@ type mistakeReport struct {
 }
 
 type sourceReport struct {
-	Layer string `json:"layer"`
-	Name  string `json:"name,omitempty"`
-	Line  int    `json:"line,omitempty"`
+	Layer  string `json:"layer"`
+	Name   string `json:"name,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
 }
 
 func sourceOf(o config.Origin) *sourceReport {
-	return &sourceReport{Layer: o.Layer.String(), Name: o.Name, Line: o.Line}
+	return &sourceReport{Layer: o.Layer.String(), Name: o.Name, Line: o.Line, Column: o.Column}
 }
 
 func printConfig(c *cobra.Command, s *settings) error {
-	conf, err := s.load(c)
-	if err == nil {
-		_, err = chooseView(conf)
-	}
+	conf, _, err := s.loadView(c)
 	if err != nil {
 		return printMistakes(c, s, err)
 	}

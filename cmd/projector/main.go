@@ -75,7 +75,7 @@ daemons end in the same rows.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	var called bool // the arguments were right, so an error is the command's own
 	root.PersistentPreRun = func(*cobra.Command, []string) { called = true }
-	root.AddCommand(runCommand(), setupCommand(), checkCommand(), shardsCommand(), configCommand(), versionCommand())
+	root.AddCommand(runCommand(), setupCommand(), checkCommand(), shardsCommand(), viewCommand(), configCommand(), versionCommand())
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

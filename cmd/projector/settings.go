@@ -32,24 +32,47 @@ func (s *settings) bind(c *cobra.Command) {
 
 // load reads the configuration.
 func (s *settings) load(c *cobra.Command) (*config.Config, error) {
+	conf, _, err := s.read(c)
+	return conf, err
+}
+
+// loadView reads the configuration and returns the view that it names. Standard error gets what there is to warn of.
+func (s *settings) loadView(c *cobra.Command) (*config.Config, view.View, error) {
+	conf, found, err := s.read(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if conf.View.File == "" {
+		v, err := chooseView(conf)
+		return conf, v, err
+	}
+	log, _, err := newLogger(conf.Telemetry.LogLevel)
+	if err != nil {
+		return nil, nil, err
+	}
+	found.warn(log)
+	return conf, found, nil
+}
+
+// read reads the configuration, and the view if it is in a file.
+func (s *settings) read(c *cobra.Command) (conf *config.Config, found fileView, err error) {
 	if s.output != "text" && s.output != "json" {
-		return nil, &exitError{exitUsage, fmt.Errorf("output %q: must be text or json", s.output)}
+		return nil, found, &exitError{exitUsage, fmt.Errorf("output %q: must be text or json", s.output)}
 	}
 	flags := map[string]string{}
 	if c.Flags().Changed("generation") {
 		flags["view.generation"] = strconv.Itoa(s.generation)
 	}
-	return config.Load(config.Sources{File: s.file, Env: os.Environ(), Flags: flags, Views: slices.Sorted(maps.Keys(views))})
-}
-
-// loadView reads the configuration and returns the view that it names.
-func (s *settings) loadView(c *cobra.Command) (*config.Config, view.View, error) {
-	conf, err := s.load(c)
-	if err != nil {
-		return nil, nil, err
-	}
-	v, err := chooseView(conf)
-	return conf, v, err
+	conf, err = config.Load(config.Sources{
+		File: s.file, Env: os.Environ(), Flags: flags, Views: slices.Sorted(maps.Keys(views)),
+		ReadView: func(file string, text []byte) (name, revision string, err error) {
+			if found, err = readView(file, text); err != nil {
+				return "", "", err
+			}
+			return found.Name(), found.Revision(), nil
+		},
+	})
+	return conf, found, err
 }
 
 // print writes a result to standard output, as text or as JSON.

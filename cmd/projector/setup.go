@@ -29,6 +29,10 @@ func setupCommand() *cobra.Command {
 the keyspace, types and tables of the view's generation in Cassandra, and the generation's entry in
 view_state. It changes nothing that stands already, and says so when that does not fit.
 
+A view from a file may have grown by columns since its generation was registered. Setup adds them to the
+tables and to the generation's entry, and from then on daemons may start that write them. Daemons with
+the file as it was before go on. Any other difference is refused, told, and needs a new generation.
+
 Several setups of one application may be started at once: one works, the others wait for it, by an item
 in the state table. Setups of different applications for one keyspace must not run together.
 
@@ -82,6 +86,7 @@ func setup(ctx context.Context, conf *config.Config, v view.View) ([]string, err
 		return nil, unreachableUnless(hopeless(err), fmt.Errorf("create the state table: %w", err))
 	}
 	var done []string
+	var holds string
 	lock := leasetable.Lock{
 		State: state, Kind: "setup", Name: "lock", Owner: projector.NewWorkerID(conf.Leases.Worker), Life: lockLife,
 		Waiting: func(owner string, until time.Time) {
@@ -95,7 +100,8 @@ func setup(ctx context.Context, conf *config.Config, v view.View) ([]string, err
 		}
 		made := map[bool]string{true: "created", false: "was there"}
 		done = append(done, "lease table: "+made[leasesCreated], "state table: "+made[stateCreated])
-		return setupCassandra(ctx, conf, v, log)
+		holds, err = setupCassandra(ctx, conf, v, log)
+		return err
 	})
 	if err != nil {
 		return nil, unreachableUnless(!errors.Is(err, leasetable.ErrLockLost), err)
@@ -105,21 +111,30 @@ func setup(ctx context.Context, conf *config.Config, v view.View) ([]string, err
 		done = append(done, fmt.Sprintf("table %s.%s%s: ready", conf.Cassandra.Keyspace, t.Name, generation.Suffix()))
 	}
 	done = append(done, fmt.Sprintf("keyspace %s, types of the view, view_state and view_progress: ready", conf.Cassandra.Keyspace))
-	return append(done, fmt.Sprintf("view %s, generation %d: holds revision %s", v.Name(), generation, v.Revision())), nil
+	return append(done, fmt.Sprintf("view %s, generation %d: holds %s", v.Name(), generation, holds)), nil
 }
 
-// setupCassandra runs the statements. The caller holds the lock.
-func setupCassandra(ctx context.Context, conf *config.Config, v view.View, log *zap.Logger) error {
+// setupCassandra runs the statements and returns what the generation holds then, in words. The caller holds the lock.
+func setupCassandra(ctx context.Context, conf *config.Config, v view.View, log *zap.Logger) (holds string, err error) {
+	defer func() { err = unreachableUnless(err == nil || sink.DispositionOf(err) == sink.Fatal, err) }()
 	session, err := cassandra.Connect(cassandraConfig(conf, log))
 	if err != nil {
-		return unreachableUnless(sink.DispositionOf(err) == sink.Fatal, err)
+		return "", err
 	}
 	defer session.Close()
 	if err := session.CheckService(ctx); err != nil {
-		return unreachableUnless(sink.DispositionOf(err) == sink.Fatal, err)
+		return "", err
 	}
-	err = session.Setup(ctx, conf.Cassandra.Datacenter, conf.Cassandra.ReplicationFactor, v, view.Generation(conf.View.Generation))
-	return unreachableUnless(err == nil || sink.DispositionOf(err) == sink.Fatal, err)
+	generation := view.Generation(conf.View.Generation)
+	if err := session.Setup(ctx, conf.Cassandra.Datacenter, conf.Cassandra.ReplicationFactor, v, generation); err != nil {
+		return "", err
+	}
+	revision, added, err := session.Registered(ctx, v, generation)
+	holds = "revision " + revision
+	for i, c := range added {
+		holds += map[bool]string{true: ", and since then ", false: ", "}[i == 0] + c.String()
+	}
+	return holds, err
 }
 
 // hopeless tells whether an error of the lease or state table is an operator's matter.

@@ -23,7 +23,8 @@ type setupPlan struct {
 
 const setupPlanVersion = 1
 
-// printSetup prints what setup would create. It connects to nothing, so it cannot know what is there.
+// printSetup prints what setup would create. It connects to nothing, so it cannot know what is there: of a view from a file
+// it adds every column to tables that may stand already.
 func printSetup(c *cobra.Command, s *settings, conf *config.Config, v view.View) error {
 	leases, state := tables(leasetable.NewClient(aws.Config{}), conf)
 	plan := setupPlan{
@@ -35,6 +36,9 @@ func printSetup(c *cobra.Command, s *settings, conf *config.Config, v view.View)
 	text, err := plan.text()
 	if err != nil {
 		return err
+	}
+	if conf.View.File != "" {
+		text += "\n-- Columns that were added to a registered generation are recorded by projector setup."
 	}
 	return s.print(c, text, plan)
 }

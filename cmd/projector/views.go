@@ -10,7 +10,7 @@ import (
 	"penstock/view"
 )
 
-// views are the views this program has, by name.
+// views are the program's own views, by name. Others stand in files.
 var views = map[string]view.View{order.View{}.Name(): order.View{}}
 
 func chooseView(c *config.Config) (view.View, error) {

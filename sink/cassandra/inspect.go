@@ -42,6 +42,8 @@ type inspection struct {
 	config     Config
 	view       view.View
 	generation view.Generation
+	additive   []view.ColumnRef // that the view's definition has grown by, and setup adds
+	refused    bool             // the generation belongs to another revision, and setup makes nothing
 	findings   []diagnosis.Finding
 }
 

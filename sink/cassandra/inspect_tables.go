@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/big"
 	"regexp"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/apache/cassandra-gocql-driver/v2"
 
@@ -14,29 +15,41 @@ import (
 	"penstock/view"
 )
 
-const (
-	droppedColumnsCQL = `SELECT column_name, dropped_time FROM system_schema.dropped_columns WHERE keyspace_name = ? AND table_name = ?`
-	// One page from wherever the ring begins: a writer of another kind leaves its mark in most rows.
-	someRowsCQL = `SELECT %s FROM %s LIMIT 200`
-)
+// One page from wherever the ring begins: a writer of another kind leaves its mark in most rows.
+const someRowsCQL = `SELECT %s FROM %s LIMIT 200`
 
 const newGeneration = "build a new generation: projector setup --generation %d"
 
 // inspectRevision looks at what the generation holds.
 func (i *inspection) inspectRevision(ctx context.Context) {
 	name := i.revisionName()
-	err := i.CheckRevision(ctx, i.view, i.generation)
-	wrong, ok := errors.AsType[*RevisionError](err)
-	switch {
-	case err == nil:
-		i.found("revision", name, diagnosis.OK, "is "+i.view.Revision()+", as of this program", "")
-	case ok && wrong.Stored == "", isInvalid(err): // no row, no table
+	r, err := i.registration(ctx, i.view, i.generation)
+	if isInvalid(err) { // no table
 		i.revisionMissing()
-	case ok:
-		i.found("revision", name, diagnosis.Refused, fmt.Sprintf("is %s, this program writes %s: two revisions in one table would mix with equal stamps", wrong.Stored, wrong.Ours),
-			fmt.Sprintf("run the release that has %s, or "+newGeneration, wrong.Stored, i.generation+1))
-	default:
+		return
+	}
+	if err != nil {
 		i.failed("revision", name, err)
+		return
+	}
+	refused := r.refuse(i.view, i.generation)
+	switch lacks := r.lacks(i.view, i.generation); {
+	case refused == nil && len(lacks) > 0:
+		i.found("revision", name, diagnosis.Warn, fmt.Sprintf("is %s, and was added to since: this program does not write %s", r.revision, columnNames(lacks)),
+			"use the newest definition: events that this one applies have no cells there until replay repair")
+	case refused == nil && r.revision != i.view.Revision():
+		i.found("revision", name, diagnosis.OK, fmt.Sprintf("is %s, with what was added since: this program writes %s", r.revision, i.view.Revision()), "")
+	case refused == nil:
+		i.found("revision", name, diagnosis.OK, "is "+i.view.Revision()+", as of this program", "")
+	case refused.Stored == "":
+		i.revisionMissing()
+	case len(refused.Added) > 0:
+		i.additive = refused.Added
+		i.found("revision", name, diagnosis.Missing, fmt.Sprintf("is %s, this program writes %s: %s", refused.Stored, refused.Ours, refused.additive()), runSetup)
+	default:
+		i.refused = true
+		i.found("revision", name, diagnosis.Refused, fmt.Sprintf("is %s, this program writes %s: %stwo revisions in one table would mix with equal stamps",
+			refused.Stored, refused.Ours, refused.reasons()), refused.remedy())
 	}
 }
 
@@ -89,12 +102,16 @@ func (i *inspection) inspectTables(ctx context.Context) {
 			i.inspectWriting(ctx, t, name)
 		}
 	}
+	_, extensible := i.view.(view.Extensible)
 	for _, name := range i.ownTables() {
-		if columns[name] == nil {
+		switch {
+		case columns[name] == nil:
 			i.found("table", i.keyspace+"."+name, diagnosis.Missing, "does not exist", runSetup)
-			continue
+		case extensible && name == viewState && lacksLaterColumns(columns[name]):
+			i.found("table", i.keyspace+"."+name, diagnosis.Missing, "is of an earlier release, which had no room for definitions", runSetup)
+		default:
+			i.found("table", i.keyspace+"."+name, diagnosis.OK, "is there", "")
 		}
-		i.found("table", i.keyspace+"."+name, diagnosis.OK, "is there", "")
 	}
 }
 
@@ -122,11 +139,16 @@ func (i *inspection) differ(differences []difference) {
 			name = i.keyspace + "." + d.table + "." + d.name
 		}
 		switch {
-		case d.setupMakesIt():
+		case d.setupMakesIt() && !i.refused:
 			i.found(d.object, name, diagnosis.Missing, "does not exist", runSetup)
+		case d.missing && i.adds(d):
+			i.found(d.object, name, diagnosis.Missing, fmt.Sprintf("does not exist; the view has it as %s: additive", d.has), runSetup)
 		case d.missing:
-			i.found(d.object, name, diagnosis.Missing, fmt.Sprintf("does not exist; the view has it as %s", d.has),
-				fmt.Sprintf(newGeneration, i.generation+1))
+			found := "does not exist"
+			if d.has != "" {
+				found += "; the view has it as " + d.has
+			}
+			i.found(d.object, name, diagnosis.Missing, found, fmt.Sprintf(newGeneration, i.generation+1))
 		default:
 			i.found(d.object, name, diagnosis.Different, fmt.Sprintf("is %s; the view has %s", d.is, d.has),
 				fmt.Sprintf(newGeneration, i.generation+1))
@@ -134,25 +156,24 @@ func (i *inspection) differ(differences []difference) {
 	}
 }
 
-// inspectDropped refuses a table one of whose columns was dropped once. Cassandra leaves out cells with stamps before
-// the drop, also when the column is added again, and our stamps are of the time of the order.
+// adds tells whether a missing column is one that the view's definition has grown by.
+func (i *inspection) adds(d difference) bool {
+	return slices.ContainsFunc(i.additive, func(c view.ColumnRef) bool {
+		return c.Table+i.generation.Suffix() == d.table && c.Column == d.name
+	})
+}
+
+// inspectDropped refuses a table one of whose columns was dropped once.
 func (i *inspection) inspectDropped(ctx context.Context, t view.Table, name string) {
-	ours := map[string]bool{}
+	dropped, err := i.droppedColumns(ctx, t.Name+i.generation.Suffix())
+	if err != nil {
+		i.failed("dropped_column", name, err)
+		return
+	}
 	for _, c := range t.AllColumns() {
-		ours[c.Name] = true
-	}
-	var column string
-	var at time.Time
-	iter := i.driver.Query(droppedColumnsCQL, i.keyspace, t.Name+i.generation.Suffix()).IterContext(ctx)
-	for iter.Scan(&column, &at) {
-		if ours[column] {
-			i.found("dropped_column", name+"."+column, diagnosis.Refused,
-				fmt.Sprintf("was dropped at %s: Cassandra shows no cell of it with an earlier stamp, added again or not", at.UTC().Format(time.RFC3339)),
-				fmt.Sprintf(newGeneration, i.generation+1))
+		if at, ok := dropped[c.Name]; ok {
+			i.found("dropped_column", name+"."+c.Name, diagnosis.Refused, droppedFor(at), fmt.Sprintf(newGeneration, i.generation+1))
 		}
-	}
-	if err := iter.Close(); err != nil {
-		i.failed("dropped_column", name, wrap("read the dropped columns", err))
 	}
 }
 
@@ -235,6 +256,8 @@ func nobody(t view.Type) view.Value {
 		return view.BigintValue(-1)
 	case view.KindUUID:
 		return view.UUIDValue([16]byte{})
+	case view.KindDecimal:
+		return view.DecimalValue(big.NewInt(-1), 0)
 	case view.KindTuple, view.KindUser:
 		var fields []view.Value
 		for _, f := range t.Fields() {

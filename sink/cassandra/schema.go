@@ -18,7 +18,9 @@ const (
 	createKeyspaceCQL = `CREATE KEYSPACE IF NOT EXISTS %s WITH replication = {'class': 'NetworkTopologyStrategy', '%s': %d}`
 
 	createStateCQL = `CREATE TABLE IF NOT EXISTS %s.view_state (name text PRIMARY KEY, active_generation int, ` +
-		`previous_generation int, revisions map<int, text>, epoch bigint, effective_at timestamp)`
+		`previous_generation int, revisions map<int, text>, epoch bigint, effective_at timestamp, ` + laterStateColumns + `)`
+	// Earlier releases made the table without these.
+	laterStateColumns = `definitions map<int, text>, additions map<text, text>`
 
 	keyspacesCQL = `SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?`
 	columnsCQL   = `SELECT table_name, column_name, type, kind, position, clustering_order FROM system_schema.columns WHERE keyspace_name = ?`
@@ -98,46 +100,45 @@ func direction(k view.KeyColumn) string {
 	return "ASC"
 }
 
-// Setup creates what a generation of a view needs and is missing, and registers the view's revision for it. One
-// operator at a time: concurrent CREATE TABLE statements can lose data. The error is fatal when the generation belongs
-// to another revision ([*RevisionError]) or a table that stands already differs from the view's ([*SchemaError]).
-func (s *Session) Setup(ctx context.Context, datacenter string, replicationFactor int, v view.View, g view.Generation) error {
-	statements := Statements(s.keyspace, datacenter, replicationFactor, v, g)
-	switch exists, err := s.hasKeyspace(ctx); {
-	case err != nil:
-		return err
-	case exists: // to create it even IF NOT EXISTS needs a right on all keyspaces
-		statements = statements[1:]
-	}
-	for _, ddl := range statements {
-		if err := s.driver.Query(ddl).ExecContext(ctx); err != nil {
-			return wrap(ddl, err)
-		}
-		if err := s.driver.AwaitSchemaAgreement(ctx); err != nil {
-			return wrap("await schema agreement", err)
-		}
-	}
-	if err := s.CheckSchema(ctx, v, g); err != nil {
-		return err
-	}
-	return s.registerRevision(ctx, v, g)
-}
-
 // SchemaError lists every way in which the tables of a generation differ from those of the view.
 type SchemaError struct {
 	Keyspace    string
 	Differences []string
-	Do          string // what helps against all of them
+	Do          string         // what helps against all of them
+	Revision    *RevisionError // why they differ, nil if the generation belongs to the view's revision
 }
 
 func (e *SchemaError) Error() string {
 	return fmt.Sprintf("keyspace %s does not fit the view: %s: %s", e.Keyspace, strings.Join(e.Differences, "; "), e.Do)
 }
 
+// Unwrap returns Revision.
+func (e *SchemaError) Unwrap() error {
+	if e.Revision == nil {
+		return nil
+	}
+	return e.Revision
+}
+
 // CheckSchema compares keyspace, types and tables of a generation with the view's. Columns that the view does not
 // know are no difference: a later release may have added them. The error is a fatal [*sink.Error] around a
 // [*SchemaError], or that of the query.
+//
+// The tables of an extensible view differ for the most part because its definition is not the one they were made for. The
+// error then says what that means, and holds the [*RevisionError].
 func (s *Session) CheckSchema(ctx context.Context, v view.View, g view.Generation) error {
+	err := s.checkSchema(ctx, v, g)
+	differs, ok := errors.AsType[*SchemaError](err)
+	if _, extensible := v.(view.Extensible); !ok || !extensible {
+		return err
+	}
+	if refused, ok := errors.AsType[*RevisionError](s.CheckRevision(ctx, v, g)); ok && refused.Stored != "" {
+		differs.Do, differs.Revision = refused.Error(), refused
+	}
+	return err
+}
+
+func (s *Session) checkSchema(ctx context.Context, v view.View, g view.Generation) error {
 	exists, err := s.hasKeyspace(ctx)
 	if err != nil {
 		return err
@@ -176,7 +177,8 @@ type difference struct {
 	is, has string // not missing: as it is, as the view has it; a missing column: has is its description
 }
 
-// setupMakesIt tells whether setup would remove the difference: it changes nothing that stands already.
+// setupMakesIt tells whether setup would remove the difference: to a table that stands already it adds no column unless
+// the view's definition has grown by it, which the schema alone does not show.
 func (d difference) setupMakesIt() bool { return d.missing && d.object != "column" }
 
 func (d difference) String() string {

@@ -36,6 +36,7 @@ func kitchenColumns() []view.Column {
 		{Name: "text", Type: view.Text},
 		{Name: "timestamp", Type: view.Timestamp},
 		{Name: "uuid", Type: view.UUID},
+		{Name: "decimal", Type: view.Decimal},
 		{Name: "user", Type: dish},
 		{Name: "set_of_boolean", Type: view.SetOf(view.Boolean)},
 		{Name: "set_of_int", Type: view.SetOf(view.Int)},
@@ -43,6 +44,7 @@ func kitchenColumns() []view.Column {
 		{Name: "set_of_text", Type: view.SetOf(view.Text)},
 		{Name: "set_of_timestamp", Type: view.SetOf(view.Timestamp)},
 		{Name: "set_of_uuid", Type: view.SetOf(view.UUID)},
+		{Name: "set_of_decimal", Type: view.SetOf(view.Decimal)},
 		{Name: "set_of_tuple", Type: view.SetOf(view.TupleOf(view.Int, view.Text))},
 		{Name: "set_of_user", Type: view.SetOf(spice)},
 		{Name: "map_of_text", Type: view.MapOf(view.Text, view.Text)},
@@ -51,6 +53,7 @@ func kitchenColumns() []view.Column {
 		{Name: "map_of_int", Type: view.MapOf(view.Boolean, view.Int)},
 		{Name: "map_of_uuid", Type: view.MapOf(view.Timestamp, view.UUID)},
 		{Name: "map_of_timestamp", Type: view.MapOf(view.UUID, view.Timestamp)},
+		{Name: "map_of_decimal", Type: view.MapOf(view.Decimal, view.Decimal)},
 		{Name: "map_of_tuple", Type: view.MapOf(spice, view.TupleOf(view.Text, view.Bigint))},
 		{Name: "map_of_user", Type: view.MapOf(view.TupleOf(view.Text, view.Int), dish)},
 	}

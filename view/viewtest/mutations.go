@@ -2,6 +2,7 @@ package viewtest
 
 import (
 	"math"
+	"math/big"
 	"time"
 
 	"pgregory.net/rapid"
@@ -86,6 +87,15 @@ func value(t *rapid.T, typ view.Type) view.Value {
 	case view.KindUUID:
 		last := rapid.SampledFrom([]byte{0, 1, 255}).Draw(t, "last byte")
 		return view.UUIDValue([16]byte{0x0f, 0x9a, 0x5d, 0x1e, 0, 0, 0x40, 0, 0x80, 15: last})
+	case view.KindDecimal:
+		// Each number in one form, without zeros at the end: Cassandra takes 1.0 and 1.00 for one key.
+		few := rapid.SampledFrom([]int64{0, 1, -1, 127, 128, -128, -129, 1 << 40})
+		unscaled := rapid.OneOf(few, few, rapid.Int64()).Draw(t, "unscaled")
+		scale := rapid.Int32Range(0, 20).Draw(t, "scale")
+		for scale > 0 && unscaled%10 == 0 {
+			unscaled, scale = unscaled/10, scale-1
+		}
+		return view.DecimalValue(big.NewInt(unscaled), scale)
 	case view.KindTuple, view.KindUser:
 		var fields []view.Value
 		for _, f := range typ.Fields() {
