@@ -48,7 +48,7 @@ on:
       set:
         on_hand: {path: /on_hand, optional: true}
         reserved: {path: /reserved, optional: true}
-        location: {fields: {aisle: /aisle, shelf: /shelf}, when: {path: /aisle, present: true}} # new
+        location: {fields: {aisle: /aisle, shelf: /shelf}, optional: true} # new
         discontinued: {path: /discontinued, optional: true} # new
 `
 
