@@ -185,7 +185,7 @@ func drawRow(t *rapid.T, entity string) map[string]any {
 	}
 	row["list"] = append([]any{}, list...)
 	if rapid.IntRange(0, 3).Draw(t, "less") == 0 {
-		delete(row, rapid.SampledFrom([]string{"s", "pair", "v"}).Draw(t, "missing"))
+		delete(row, rapid.SampledFrom([]string{"e", "s", "d", "pair", "v"}).Draw(t, "missing"))
 	}
 	return row
 }
