@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
+	"pgregory.net/rapid"
+
 	"penstock/localstack/emulator"
 )
 
@@ -74,7 +76,7 @@ func TestTheQuotasAreUsedAndKept(t *testing.T) {
 
 func TestAReplyIsPaidForAtTheQuotasRate(t *testing.T) {
 	now := time.Now()
-	if got := nextCall(now, now.Add(time.Second), 4_000_000); !got.Equal(now.Add(2 * time.Second)) {
+	if got := nextCall(now, now.Add(time.Second), newQuota().pays(4_000_000), 4_000_000); !got.Equal(now.Add(2 * time.Second)) {
 		t.Errorf("4 MB are paid for after %s", got.Sub(now))
 	}
 }
@@ -84,7 +86,7 @@ func TestAFullReplyIsFollowedByFiveSecondsOfRest(t *testing.T) {
 	asked := time.Now()
 	answered := asked.Add(300 * time.Millisecond)
 	for _, size := range []int{MaxReplyBytes - 1<<20 + 1, MaxReplyBytes} {
-		if got := nextCall(asked, answered, size); got.Before(answered.Add(5 * time.Second)) {
+		if got := nextCall(asked, answered, newQuota().pays(size), size); got.Before(answered.Add(5 * time.Second)) {
 			t.Errorf("after %d bytes: %s of rest", size, got.Sub(answered))
 		}
 	}
@@ -131,7 +133,7 @@ func TestCallsThatOthersUseUpAreWaitedFor(t *testing.T) {
 		shard := r.only()
 		greedy, stop := context.WithCancel(t.Context())
 		used := make(chan int)
-		go func() { used <- r.useUp(greedy, shard) }()
+		go func() { used <- r.useUp(greedy, shard, callsPerSecond) }()
 		time.Sleep(time.Second) // from here on nothing is left
 		var g reading
 		reader := r.Reader(shard, "", Start{})
@@ -166,8 +168,80 @@ func TestCallsThatOthersUseUpAreWaitedFor(t *testing.T) {
 	})
 }
 
-// useUp makes as many calls of GetRecords as a shard allows until ctx ends, and returns how many were answered.
-func (r *rig) useUp(ctx context.Context, shard Shard) (answered int) {
+// Of a shard that another application reads with four of its five calls a second, a reader takes what is left, and few of
+// its calls are refused.
+func TestWhatOthersLeaveIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, emulator.Config{ReadQuota: emulator.ServiceReadQuota}, 1)
+		r.put(0, 1000, 0)
+		shard := r.only()
+		sharing, stop := context.WithCancel(t.Context())
+		used := make(chan int)
+		go func() { used <- r.useUp(sharing, shard, callsPerSecond-1) }()
+		reader := r.Reader(shard, "", Start{})
+		refused, answered := 0, 0
+		begun := time.Now()
+		for time.Since(begun) < 5*time.Minute {
+			if err := reader.Ready(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			batch, err := reader.Next(t.Context(), 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if batch.Failed != nil {
+				refused++
+			} else {
+				answered++
+			}
+		}
+		stop()
+		seconds := int(time.Since(begun).Seconds())
+		others := <-used
+		t.Logf("%d calls answered and %d refused in %d s; the other had %d", answered, refused, seconds, others)
+		if answered < seconds*6/10 || refused > answered/2 || others < seconds*3 {
+			t.Errorf("%d answered, %d refused in %d s, the other had %d: the shard is not shared", answered, refused, seconds, others)
+		}
+		for range 200 { // alone again
+			if err := reader.Ready(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := reader.Next(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if reader.quota.part != 1 {
+			t.Errorf("two hundred calls later the reader still keeps to %v of the shard's quotas", reader.quota.part)
+		}
+	})
+}
+
+func TestTheQuotasPartStaysWithinItsBounds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q, now := newQuota(), time.Now()
+		for range rapid.IntRange(1, 50).Draw(t, "calls") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 5000).Draw(t, "ms")) * time.Millisecond)
+			before := q.part
+			if rapid.Bool().Draw(t, "throttled") {
+				q.throttled(now)
+				if q.part > before || q.part < leastPart {
+					t.Fatalf("throttled at %v: %v", before, q.part)
+				}
+				continue
+			}
+			q.answered(now)
+			if q.part < before || q.part > 1 {
+				t.Fatalf("answered at %v: %v", before, q.part)
+			}
+		}
+		if size := rapid.IntRange(0, MaxReplyBytes).Draw(t, "size"); q.pays(size) < newQuota().pays(size) {
+			t.Fatalf("with %v of the quotas %d bytes are paid for in %v", q.part, size, q.pays(size))
+		}
+	})
+}
+
+// useUp makes some calls of GetRecords a second until ctx ends, and returns how many were answered.
+func (r *rig) useUp(ctx context.Context, shard Shard, perSecond int) (answered int) {
 	once := func(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} } // this loop repeats
 	out, err := r.client.GetShardIterator(ctx, &kinesis.GetShardIteratorInput{
 		StreamName: &r.name, ShardId: &shard.ID, ShardIteratorType: types.ShardIteratorTypeTrimHorizon})
@@ -181,7 +255,7 @@ func (r *rig) useUp(ctx context.Context, shard Shard) (answered int) {
 			iterator = out.NextShardIterator
 			answered++
 		}
-		time.Sleep(time.Second / callsPerSecond)
+		time.Sleep(time.Second / time.Duration(perSecond))
 	}
 	return answered
 }

@@ -11,16 +11,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
 
 	"penstock/checkpoint"
 )
 
-// A shard's read quotas, which all its polling consumers share.
 const (
-	callsPerSecond = 5
-	bytesPerSecond = 2_000_000
-
 	// MaxReplyBytes is the most that one GetRecords call returns.
 	MaxReplyBytes = 10 << 20
 	// MaxReplyRecords is the largest limit GetRecords takes.
@@ -79,7 +74,7 @@ type Reader struct {
 	position checkpoint.Sequence // the last record handed out, or the checkpoint
 	fresh    bool                // position is where the shard begins: nothing of it was read yet
 	iterator *string             // nil: get one
-	calls    *rate.Limiter
+	quota    *quota
 	next     time.Time // no call before it
 	failures int       // in a row
 	empty    int       // replies in a row that said there is nothing more
@@ -95,7 +90,7 @@ func (s *Stream) Reader(shard Shard, after checkpoint.Sequence, start Start) *Re
 		start:    start,
 		position: after,
 		fresh:    after != "" && after == shard.Start,
-		calls:    rate.NewLimiter(callsPerSecond, 1),
+		quota:    newQuota(),
 	}
 }
 
@@ -105,10 +100,7 @@ func (r *Reader) Ready(ctx context.Context) error {
 	if err := sleep(ctx, time.Until(r.next)); err != nil {
 		return err
 	}
-	if err := r.calls.Wait(ctx); err != nil {
-		return context.Cause(ctx)
-	}
-	return nil
+	return r.quota.wait(ctx)
 }
 
 // Next asks once for the next batch, of at most limit records. The batch may be empty: because there is nothing more,
@@ -128,8 +120,11 @@ func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
 	if !ok || failed.Kind == Fatal {
 		return Batch{}, err
 	}
-	if failed.Kind == Rewind {
+	switch failed.Kind {
+	case Rewind:
 		r.iterator = nil
+	case Throttled:
+		r.quota.throttled(time.Now())
 	}
 	r.failures++
 	r.next = time.Now().Add(backoff(r.failures))
@@ -163,7 +158,8 @@ func (r *Reader) ask(ctx context.Context, limit int) (Batch, error) {
 		r.position, r.fresh = batch.Records[n-1].Sequence, false
 	}
 	r.iterator = &out.next
-	r.next = nextCall(asked, time.Now(), out.size)
+	r.quota.answered(time.Now())
+	r.next = nextCall(asked, time.Now(), r.quota.pays(out.size), out.size)
 	if len(batch.Records) > 0 || !batch.Known || batch.Behind > 0 {
 		r.empty = 0
 		return batch, nil
@@ -177,10 +173,10 @@ func (r *Reader) ask(ctx context.Context, limit int) (Batch, error) {
 	return batch, nil
 }
 
-// nextCall returns when a reply of size bytes is paid for out of the shard's bytes per second. A reply may be several
-// times what a second allows.
-func nextCall(asked, answered time.Time, size int) time.Time {
-	paid := asked.Add(time.Duration(size) * time.Second / bytesPerSecond)
+// nextCall returns when a reply of size bytes, which the shard's bytes per second pay for in the time pays, is paid for. A
+// reply may be several times what a second allows.
+func nextCall(asked, answered time.Time, pays time.Duration, size int) time.Time {
+	paid := asked.Add(pays)
 	if rested := answered.Add(pauseAfterFullness); size > fullReply && rested.After(paid) {
 		return rested
 	}
