@@ -40,7 +40,14 @@ type View struct {
 type Kinesis struct {
 	Stream string // a name or an ARN; see StreamName and ARN
 	Start  Start
+	OnLoss string // "stop" or "continue"
 }
+
+// What a shard does when records left the stream before they were read.
+const (
+	OnLossStop     = "stop"
+	OnLossContinue = "continue"
+)
 
 // Leases is how daemons share the shards of the stream.
 type Leases struct {

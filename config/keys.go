@@ -76,6 +76,9 @@ var keys = []Key{
 	one(Key{Name: "kinesis.start", Type: Text, Default: "trim_horizon", Rule: startRule,
 		Doc: "Where to begin a stream that has no checkpoint yet: its oldest record, or the first that arrived at a time or later."},
 		func(c *Config) *Start { return &c.Kinesis.Start }, parseStart),
+	onSignal(oneOf("kinesis.on_loss", OnLossStop, Rule{OneOf: []string{OnLossStop, OnLossContinue}},
+		func(c *Config) *string { return &c.Kinesis.OnLoss },
+		"What a shard does when records left the stream before they were read: stand still until an operator has looked, or go on without them.")),
 
 	duration("leases.failover", "10s", Rule{Min: "3s", Max: "5m"},
 		func(c *Config) *time.Duration { return &c.Leases.Failover },

@@ -48,6 +48,8 @@ const (
 	watermarkAge
 	freshnessChecks
 	retentionHeadroom
+	losses
+	ringCoverage
 	progressFailures
 
 	consumerLag
@@ -136,8 +138,14 @@ var catalogue = [instruments]Instrument{
 		Meaning:  "One look a second at each shard followed: fresh when the age of its oldest event without outcome is at most 10 s, otherwise stale.",
 		Question: "What share of the time is the view fresh, also when there is little traffic?"},
 	retentionHeadroom: {Name: "penstock.retention.headroom", Kind: Gauge, Unit: "s", Attributes: []string{streamAttribute, worstAttribute}, sampled: true,
-		Meaning:  "The stream's retention, as it was at start, less the age of the oldest event without outcome, of the shard where that is least.",
+		Meaning:  "The stream's retention less the age of the oldest event without outcome, of the shard where that is least.",
 		Question: "How long until events are lost unread? Raise the retention before it nears 0."},
+	losses: {Name: "penstock.losses", Kind: Counter,
+		Meaning:  "Spans of a shard, or what was left of it, that left the stream before they were read. Each is logged with its bounds.",
+		Question: "Were events lost, since nobody read them within the stream's retention? Anything but 0 needs a rebuild or a repair."},
+	ringCoverage: {Name: "penstock.ring.coverage", Kind: Gauge, Unit: "1", sampled: true,
+		Meaning:  "Part of the hash keys whose records somebody reads or will read, as the list of shards and the lease table have it.",
+		Question: "Are there records that nobody will read? It is 1, and less for a moment after a reshard."},
 	progressFailures: {Name: "penstock.view.progress.failures", Kind: Counter,
 		Meaning:  "Failed attempts to publish in view_progress how far a shard is settled.",
 		Question: "Is what readers are told of the view's freshness older than it needs to be?"},
@@ -224,7 +232,7 @@ type made struct {
 	counters   [instruments]metric.Int64Counter
 	histograms [instruments]metric.Float64Histogram
 	numbers    [instruments]metric.Int64Observable   // sampled
-	seconds    [instruments]metric.Float64Observable // sampled, in seconds
+	floats     [instruments]metric.Float64Observable // sampled, in seconds or parts of one
 }
 
 // build makes every instrument of the catalogue.
@@ -241,8 +249,8 @@ func build(m metric.Meter) (*made, error) {
 			out.numbers[i], err = m.Int64ObservableCounter(entry.Name, help, unit)
 		case entry.Kind == Counter:
 			out.counters[i], err = m.Int64Counter(entry.Name, help, unit)
-		case entry.Unit == "s":
-			out.seconds[i], err = m.Float64ObservableGauge(entry.Name, help, unit)
+		case entry.Unit == "s" || entry.Unit == "1":
+			out.floats[i], err = m.Float64ObservableGauge(entry.Name, help, unit)
 		default:
 			out.numbers[i], err = m.Int64ObservableGauge(entry.Name, help, unit)
 		}
@@ -260,8 +268,8 @@ func (x *made) sampled() []metric.Observable {
 		if x.numbers[i] != nil {
 			out = append(out, x.numbers[i])
 		}
-		if x.seconds[i] != nil {
-			out = append(out, x.seconds[i])
+		if x.floats[i] != nil {
+			out = append(out, x.floats[i])
 		}
 	}
 	return out

@@ -60,8 +60,8 @@ func export(t *testing.T) map[instrument]*dto.MetricFamily {
 			switch {
 			case made.numbers[i] != nil:
 				o.ObserveInt64(made.numbers[i], 1, attributes(i))
-			case made.seconds[i] != nil:
-				o.ObserveFloat64(made.seconds[i], 1, attributes(i))
+			case made.floats[i] != nil:
+				o.ObserveFloat64(made.floats[i], 1, attributes(i))
 			}
 		}
 		return nil

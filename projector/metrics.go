@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -30,6 +31,8 @@ type Metrics struct {
 	answered []metric.RecordOption
 	projects []metric.RecordOption
 	checks   map[bool][]metric.AddOption // by whether it was fresh
+
+	coverage atomic.Pointer[float64] // of the ring; nil while it is not known
 
 	mu       sync.Mutex
 	lag      map[string]time.Duration // of the shards this worker follows, by id, where it is known
@@ -64,7 +67,7 @@ func of(pairs ...string) metric.MeasurementOption {
 
 // begin makes counters of failures start at 0: of one that only appears with the first failure, the increase is missed.
 func (x *Metrics) begin() {
-	for _, i := range []instrument{letterFailures, lostLeases, progressFailures, recordsForeign} {
+	for _, i := range []instrument{letterFailures, lostLeases, losses, progressFailures, recordsForeign} {
 		x.made.counters[i].Add(context.Background(), 0)
 	}
 	for _, result := range x.checks {
@@ -77,7 +80,7 @@ type observed struct {
 	stream    string
 	view      string
 	version   string
-	retention time.Duration // of the stream
+	retention func() time.Duration // of the stream
 	ledger    *checkpoint.Ledger
 	budget    *budget
 	fleet     func() fleetSeen
@@ -120,7 +123,10 @@ func (x *Metrics) observe(o observed) error {
 		number(unownedLeases, int64(seen.unowned))
 		number(pausedShards, int64(o.paused()))
 		number(workers, int64(seen.workers))
-		x.observeShards(to, o.retention, time.Now())
+		if part := x.coverage.Load(); part != nil {
+			to.ObserveFloat64(x.made.floats[ringCoverage], *part)
+		}
+		x.observeShards(to, o.retention(), time.Now())
 		return nil
 	}, x.made.sampled()...)
 	return err
@@ -141,14 +147,14 @@ func (x *Metrics) observeShards(to metric.Observer, retention time.Duration, now
 		to.ObserveInt64(x.made.numbers[recordsSize], f.bytes.Load(), f.of)
 		records, stands := f.uncommitted(now)
 		to.ObserveInt64(x.made.numbers[checkpointLag], records, f.of)
-		to.ObserveFloat64(x.made.seconds[checkpointAge], stands.Seconds(), f.of)
+		to.ObserveFloat64(x.made.floats[checkpointAge], stands.Seconds(), f.of)
 		if age := f.age(now); worst == nil || age > oldest {
 			worst, oldest = f, age
 		}
 	}
 	if worst != nil {
-		to.ObserveFloat64(x.made.seconds[watermarkAge], oldest.Seconds(), worst.worst)
-		to.ObserveFloat64(x.made.seconds[retentionHeadroom], (retention - oldest).Seconds(), worst.worst)
+		to.ObserveFloat64(x.made.floats[watermarkAge], oldest.Seconds(), worst.worst)
+		to.ObserveFloat64(x.made.floats[retentionHeadroom], (retention - oldest).Seconds(), worst.worst)
 	}
 }
 
@@ -210,6 +216,12 @@ func (x *Metrics) applied(happened time.Time) {
 func (x *Metrics) parked(code view.Code) {
 	x.made.counters[letters].Add(context.Background(), 1, of(reasonAttribute, string(code)))
 }
+
+// lost notes that something left the stream unread.
+func (x *Metrics) lost() { x.made.counters[losses].Add(context.Background(), 1) }
+
+// covered notes which part of the ring is read.
+func (x *Metrics) covered(part float64) { x.coverage.Store(&part) }
 
 // progressFailed notes a failed publication.
 func (x *Metrics) progressFailed() { x.made.counters[progressFailures].Add(context.Background(), 1) }

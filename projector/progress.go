@@ -18,6 +18,8 @@ import (
 // ProgressStore is where readers of the view learn how far each shard is settled: penstock/sink/cassandra.Progress.
 // What is published never goes back, whatever the order in which it arrives, and whoever sends it.
 type ProgressStore interface {
+	// Through returns up to where the shard was said to be settled; the zero time if nothing was said.
+	Through(ctx context.Context, shard string) (time.Time, error)
 	// Publish says of each shard up to where it is settled: every record that arrived before has its outcome.
 	Publish(ctx context.Context, through map[string]time.Time) error
 	// PublishEnd says that the shard is closed and every record of it has its outcome.

@@ -54,6 +54,15 @@ func (p memoryProgress) publishLocked(shard string, through time.Time) {
 	}
 }
 
+func (p memoryProgress) Through(ctx context.Context, shard string) (time.Time, error) {
+	if err := p.linger(ctx); err != nil {
+		return time.Time{}, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.claims[shard], nil
+}
+
 func (p memoryProgress) PublishEnd(_ context.Context, shard string) error {
 	p.breach("%s published the end of %s, which is open", p.daemon.name, shard)
 	return nil
@@ -365,6 +374,10 @@ func (s *scriptedProgress) Publish(_ context.Context, through map[string]time.Ti
 		return nil
 	}
 	return s.note(strings.Join(told, ", "))
+}
+
+func (s *scriptedProgress) Through(context.Context, string) (time.Time, error) {
+	return time.Time{}, nil
 }
 
 func (s *scriptedProgress) PublishEnd(_ context.Context, shard string) error {

@@ -11,7 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"maps"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -38,6 +38,7 @@ type Config struct {
 	Letters    string        // what the keys of dead letters begin with, for the log
 	InFlight   int64         // memory for records in flight over all shards, bytes; at least 1 MiB
 	MaxRecords int           // records a second to read over all shards; 0 for no cap
+	OnLoss     OnLoss        // what a shard does when records left the stream unread
 	Drain      time.Duration // how long records in flight are waited for when Run ends by itself
 	Log        *zap.Logger
 }
@@ -69,9 +70,12 @@ type Projector struct {
 	publisher *publisher
 	ticked    atomic.Pointer[time.Time] // when the supervisor last came round
 	relist    chan struct{}             // holds one when the shards should be listed soon
+	retention atomic.Int64              // of the stream, nanoseconds
+	onLoss    atomic.Uint32             // an OnLoss
 
 	// Owned by the supervisor.
 	listed  map[string]stream.Shard // as discovery saw them last
+	unfound map[string]int          // shards that the service did not know when they were read, and how often in a row
 	failed  error                   // the first that repeating does not help
 	running int
 	last    Epitaph
@@ -96,7 +100,10 @@ func New(c Config, d Dependencies) (*Projector, error) {
 		metrics:   d.Metrics,
 		publisher: newPublisher(d.Progress, d.Metrics.progressFailed, c.Log),
 		listed:    map[string]stream.Shard{},
+		unfound:   map[string]int{},
 	}
+	p.retention.Store(int64(d.Description.Retention))
+	p.SetOnLoss(c.OnLoss)
 	var err error
 	p.keeper, err = newKeeper(keeperConfig{
 		Role:     Role(c.Generation), // what this fleet's notes in the state table are kept under
@@ -112,7 +119,7 @@ func New(c Config, d Dependencies) (*Projector, error) {
 		return nil, err
 	}
 	if err := p.metrics.observe(observed{
-		stream: d.Stream.Name(), view: c.View.Name(), version: c.Version, retention: d.Description.Retention,
+		stream: d.Stream.Name(), view: c.View.Name(), version: c.Version, retention: p.kept,
 		ledger: p.ledger, budget: p.budget, fleet: p.keeper.Seen, paused: p.board.paused,
 	}); err != nil {
 		return nil, fmt.Errorf("register the projector's metrics: %w", err)
@@ -123,6 +130,10 @@ func New(c Config, d Dependencies) (*Projector, error) {
 
 // SetMaxRecords changes the cap on records a second, also while Run runs; 0 for none.
 func (p *Projector) SetMaxRecords(perSecond int) { p.rate.set(perSecond) }
+
+// SetOnLoss changes what a shard does when records left the stream unread, also while Run runs: one that stands still
+// looks within half a minute.
+func (p *Projector) SetOnLoss(o OnLoss) { p.onLoss.Store(uint32(o)) }
 
 // Counts returns the outcomes of all records so far.
 func (p *Projector) Counts() checkpoint.Counts { return p.ledger.Snapshot() }
@@ -182,7 +193,7 @@ func (p *Projector) Run(fetch, work context.Context) error {
 	defer stop(nil)
 	work, abort := context.WithCancelCause(work)
 	defer abort(nil)
-	listings := make(chan []stream.Shard)
+	listings := make(chan listing)
 	loops := make(chan ended)
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -192,7 +203,7 @@ func (p *Projector) Run(fetch, work context.Context) error {
 		}
 	})
 	running.Go(func() {
-		if err := p.discover(fetch, listings); err != nil {
+		if err := p.discovery().run(fetch, listings, p.relist); err != nil {
 			stop(err)
 		}
 	})
@@ -207,8 +218,8 @@ func (p *Projector) Run(fetch, work context.Context) error {
 	for stopping != nil || p.running > 0 {
 		p.tick()
 		select {
-		case shards := <-listings:
-			p.list(shards)
+		case l := <-listings:
+			p.list(l)
 		case l := <-p.keeper.Acquired():
 			p.start(fetch, work, &running, l, loops)
 		case e := <-loops:
@@ -236,14 +247,26 @@ func (p *Projector) Run(fetch, work context.Context) error {
 // ErrStopped is the cause with which a caller ends Run's fetch context when that is not an error.
 var ErrStopped = errors.New("stopped")
 
+func (p *Projector) discovery() *discovery {
+	return &discovery{
+		stream: p.deps.Stream, found: p.deps.Description, seen: p.keeper.Seen, metrics: p.metrics, log: p.config.Log,
+		retention: func(d time.Duration) { p.retention.Store(int64(d)) },
+		announcer: announcer{store: p.deps.Progress, failed: p.metrics.progressFailed, log: p.config.Log, told: map[string]bool{}, ended: map[string]bool{}},
+	}
+}
+
+// kept is how long the stream keeps records at present.
+func (p *Projector) kept() time.Duration { return time.Duration(p.retention.Load()) }
+
 // list tells the keeper which shards there are.
-func (p *Projector) list(shards []stream.Shard) {
-	refs := make([]ShardRef, len(shards))
+func (p *Projector) list(l listing) {
+	refs := make([]ShardRef, len(l.shards))
 	clear(p.listed)
-	for i, s := range shards {
+	for i, s := range l.shards {
 		p.listed[s.ID] = s
 		refs[i] = ShardRef{ID: s.ID, Parents: s.Parents}
 	}
+	maps.DeleteFunc(p.unfound, func(id string, _ int) bool { return !l.listed[id] }) // expired
 	p.keeper.SetShards(refs)
 }
 
@@ -266,6 +289,7 @@ func (p *Projector) start(fetch, work context.Context, running *sync.WaitGroup, 
 		tracker:  tracker,
 		progress: newProgress(tracker, time.Now()),
 		store:    p.deps.Progress,
+		losses:   p.lossRules(l.Shard()),
 		letter:   p.letter(l.Shard()),
 		letters:  p.config.Letters,
 		metrics:  p.metrics,
@@ -288,19 +312,28 @@ func (p *Projector) start(fetch, work context.Context, running *sync.WaitGroup, 
 	})
 }
 
+// unfoundBelieved is how often in a row the service may not know a shard that it lists.
+const unfoundBelieved = 3
+
 // end takes note that a shard's loop ended. What repeating does not help ends the projector.
 func (p *Projector) end(e ended, stop context.CancelCauseFunc) {
 	p.running--
 	p.metrics.following(p.running, e.shard)
 	p.board.leave(e.shard)
 	p.publisher.leave(e.shard)
-	if e.err == nil { // it was read to its end: others follow on it
+	p.rate.leave(e.shard)
+	unfound := stream.NotFound(e.err)
+	if e.err == nil || unfound { // it was read to its end, and others follow on it; or it has expired, as the list shows
 		select {
 		case p.relist <- struct{}{}:
 		default:
 		}
 	}
-	p.rate.leave(e.shard)
+	if !unfound {
+		delete(p.unfound, e.shard)
+	} else if p.unfound[e.shard]++; p.unfound[e.shard] < unfoundBelieved {
+		return
+	}
 	if failed, ok := errors.AsType[*stream.Error](e.err); ok && failed.Kind == stream.Fatal {
 		p.fail(e.err, stop)
 	}
@@ -326,44 +359,5 @@ func (p *Projector) letter(shard string) deadletter.Letter {
 			Shard:  shard,
 		},
 		Context: deadletter.Context{Version: p.config.Version, Worker: p.config.Worker},
-	}
-}
-
-// discoverEvery is the pause between two listings of the stream's shards, within a half more or less.
-const discoverEvery = 30 * time.Second
-
-// discover lists the stream's shards, at once, again and again, and whenever one was read to its end, until ctx ends. The
-// error is a fatal one.
-func (p *Projector) discover(ctx context.Context, listings chan<- []stream.Shard) error {
-	announcer := announcer{store: p.deps.Progress, failed: p.metrics.progressFailed, log: p.config.Log, told: map[string]bool{}, ended: map[string]bool{}}
-	wait := time.Duration(0)
-	for failures := 0; ; {
-		select {
-		case <-time.After(wait):
-		case <-p.relist:
-		case <-ctx.Done():
-			return nil
-		}
-		shards, err := p.deps.Stream.Shards(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if failed, ok := errors.AsType[*stream.Error](err); ok && failed.Kind == stream.Fatal {
-			return err
-		}
-		if err != nil {
-			p.config.Log.Warn("shards cannot be listed, repeating", zap.Error(err))
-			wait = rand.N(min(500*time.Millisecond<<min(failures, 6), discoverEvery))
-			failures++
-			continue
-		}
-		failures = 0
-		select {
-		case listings <- shards:
-		case <-ctx.Done():
-			return nil
-		}
-		announcer.announce(ctx, shards, p.keeper.Seen().finished)
-		wait = discoverEvery/2 + rand.N(discoverEvery)
 	}
 }

@@ -45,7 +45,8 @@ type shard struct {
 	rate     *rateCap // their cap on what the process reads
 	tracker  *checkpoint.Tracker
 	progress *progress
-	store    ProgressStore     // nil: progress is not published
+	store    ProgressStore // nil: progress is not published
+	losses   lossRules
 	letter   deadletter.Letter // what all letters of this shard have in common
 	letters  string            // what their keys begin with
 	metrics  *Metrics
@@ -148,6 +149,9 @@ var errHandOver = errors.New("lease is handed over")
 
 // follow reads batch after batch until there is a reason to end, and then waits until everything taken is settled.
 func (s *shard) follow(fetch, work context.Context) error {
+	if err := s.recall(fetch); err != nil {
+		return s.drain(work, err)
+	}
 	for {
 		if err := s.reader.Ready(fetch); err != nil {
 			return s.drain(work, err)
@@ -158,6 +162,10 @@ func (s *shard) follow(fetch, work context.Context) error {
 		}
 		batch, err := s.reader.Next(fetch, s.rate.limit(int(min(room, s.ahead.bytes())/s.costPerRecord)))
 		if err != nil {
+			s.budget.correct(s.id, -room)
+			return s.drain(work, err)
+		}
+		if err := s.mourn(fetch, batch); err != nil {
 			s.budget.correct(s.id, -room)
 			return s.drain(work, err)
 		}

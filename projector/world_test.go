@@ -336,9 +336,9 @@ func (w *world) join() *daemon {
 	return d
 }
 
-// observe looks at a daemon again and again until the world ends.
+// observe looks at a daemon again and again until it or the world ends.
 func (w *world) observe(d *daemon) {
-	for {
+	for !w.get(func() bool { return d.ended }) {
 		w.balance(d)
 		if err := d.Live(); err != nil && !w.get(func() bool { return d.ended }) {
 			w.breach("%s: %v", d.name, err)

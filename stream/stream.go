@@ -147,6 +147,12 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// NotFound reports whether err is the service's word that it has no such stream, or no such shard any more.
+func NotFound(err error) bool {
+	_, ok := errors.AsType[*types.ResourceNotFoundException](err)
+	return ok
+}
+
 var errIncomplete = errors.New("the service's answer lacks required members")
 
 func (s *Stream) wrap(op string, err error) error {

@@ -20,6 +20,7 @@ import (
 	"penstock/config"
 	"penstock/diagnosis"
 	"penstock/objects"
+	"penstock/projector"
 	"penstock/sink/cassandra"
 	"penstock/stream"
 	"penstock/view"
@@ -107,6 +108,9 @@ func check(ctx context.Context, conf *config.Config, v view.View) ([]diagnosis.F
 	findings = append(findings, dynamodb...)
 	if shards != nil && leases.read {
 		findings = append(findings, foreignLeases(leases.name, leases.rows, shards))
+		if f, told := sameStream(leases, described); told {
+			findings = append(findings, f)
+		}
 	}
 	return append(append(findings, s3...), cql...), nil
 }
@@ -131,7 +135,9 @@ func credentials(ctx context.Context, c aws.Config) diagnosis.Finding {
 type leaseTables struct {
 	name   string
 	rows   []checkpoint.Row
-	read   bool     // rows are those of the table
+	read   bool               // rows are those of the table
+	noted  stream.Description // what the fleet noted of its stream, if known
+	known  bool
 	others []string // roles of this application that read the stream at present, besides the checked one
 }
 
@@ -149,6 +155,9 @@ func checkTables(ctx context.Context, client *leasetable.Client, conf *config.Co
 		var err error
 		found.rows, err = leases.Rows(ctx)
 		found.read = err == nil // if not, the right to it was found to be missing
+	}
+	if noted, known, err := projector.NotedStream(ctx, state, projector.Role(view.Generation(conf.View.Generation)), conf.Kinesis.StreamName()); err == nil {
+		found.noted, found.known = noted, known
 	}
 	// Without the state table nobody has told of himself.
 	found.others, _ = otherReaders(ctx, state, conf)

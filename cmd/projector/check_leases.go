@@ -70,6 +70,24 @@ func foreignLeases(table string, rows []checkpoint.Row, shards []stream.Shard) d
 	return f
 }
 
+// sameStream says whether the stream is the one that the fleet noted; told is false if it could not be described, or if
+// there are no leases yet, with which the note begins.
+func sameStream(leases leaseTables, described stream.Description) (f diagnosis.Finding, told bool) {
+	if described.ARN == "" || len(leases.rows) == 0 {
+		return f, false
+	}
+	f = diagnosis.Finding{System: "kinesis", Item: "identity", Name: leases.name, Level: diagnosis.OK, Found: "the leases are of this very stream"}
+	if !leases.known {
+		f.Level = diagnosis.Warn
+		f.Found = "the leases do not say of which stream they are, so one that was deleted and created anew would not be recognised"
+		f.Do = "start a daemon, which notes it, once you know that this stream is the one they are of"
+	} else if err := projector.SameStream(leases.noted, described); err != nil {
+		f.Level, f.Found = diagnosis.Refused, err.Error()
+		f.Do = "see docs/operating.md, \"A stream that was created anew\""
+	}
+	return f, true
+}
+
 // some shows a few of many names.
 func some(names []string) string {
 	const shown = 3

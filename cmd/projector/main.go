@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock/config"
+	"penstock/projector"
 	"penstock/sink/cassandra"
 )
 
@@ -48,6 +49,9 @@ func exitCode(err error) int {
 		return exitConfig
 	}
 	if _, ok := errors.AsType[*cassandra.RevisionError](err); ok {
+		return exitRefused
+	}
+	if errors.Is(err, projector.ErrOtherStream) {
 		return exitRefused
 	}
 	if _, ok := errors.AsType[*cassandra.UnsupportedError](err); ok {

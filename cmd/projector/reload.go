@@ -57,6 +57,7 @@ func (r *reloader) reload() {
 	r.level.SetLevel(level.Level()) // only now: the line above should be seen
 	r.writer.SetLimit(next.Pressure.MaxRequestsPerHost)
 	r.reader.SetMaxRecords(next.Pressure.MaxRecordsPerSecond)
+	r.reader.SetOnLoss(onLoss(next))
 	r.applied = next
 }
 

@@ -162,6 +162,7 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 		Letters:    conf.DeadLetters.Prefix,
 		InFlight:   int64(conf.Pressure.InFlight),
 		MaxRecords: conf.Pressure.MaxRecordsPerSecond,
+		OnLoss:     onLoss(conf),
 		Drain:      conf.DrainTimeout,
 		Log:        log,
 	}, projector.Dependencies{
@@ -209,6 +210,13 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 	return err
 }
 
+func onLoss(conf *config.Config) projector.OnLoss {
+	if conf.Kinesis.OnLoss == config.OnLossContinue {
+		return projector.ContinueAfterLoss
+	}
+	return projector.StopOnLoss
+}
+
 // limitMemory keeps the process within twice the records in flight and 64 MiB, unless GOMEMLIMIT says otherwise: records,
 // what is projected from them, and replies being decoded. The runtime's limit is soft and does not count the program's
 // own text, which are given 32 MiB of that. Below the limit there is little reason to collect: an idle process stays
@@ -226,6 +234,7 @@ func limitMemory(inFlight int64) {
 type parts struct {
 	stream      *stream.Stream
 	description stream.Description
+	rows        []checkpoint.Row // of the lease table, at start
 	dynamo      *leasetable.Client
 	leases      *leasetable.Table
 	state       *leasetable.State
@@ -270,6 +279,9 @@ func connect(ctx context.Context, conf *config.Config, v view.View, log *zap.Log
 	if err := p.refuseForeignLeases(ctx, await); err != nil {
 		return nil, err
 	}
+	if err := p.recogniseStream(ctx, projector.Role(view.Generation(conf.View.Generation)), log, await); err != nil {
+		return nil, err
+	}
 	// An S3 that does not answer is not waited for: only a shard that meets poison needs it.
 	if err := p.bucket.CheckBucket(ctx); objects.ClassOf(err) == objects.Fatal {
 		return nil, fmt.Errorf("dead_letters.bucket: %w", err)
@@ -312,17 +324,38 @@ func (p *parts) refuseForeignLeases(ctx context.Context, await func(what string,
 	}, refusedByKinesis); err != nil {
 		return err
 	}
-	var rows []checkpoint.Row
 	if err := await("dynamodb", func() (err error) {
-		rows, err = p.leases.Rows(ctx)
+		p.rows, err = p.leases.Rows(ctx)
 		return err
 	}, hopeless); err != nil {
 		return err
 	}
-	if f := foreignLeases(p.leases.Name(), rows, shards); f.Level == diagnosis.Refused {
+	if f := foreignLeases(p.leases.Name(), p.rows, shards); f.Level == diagnosis.Refused {
 		return &exitError{exitRefused, fmt.Errorf("leases in table %s %s: %s", f.Name, f.Found, f.Do)}
 	}
 	return nil
+}
+
+// recogniseStream ends a daemon whose leases are of an earlier stream of this name, and notes of which stream they are
+// while there is no note or no lease.
+func (p *parts) recogniseStream(ctx context.Context, role string, log *zap.Logger,
+	await func(what string, try func() error, fatal func(error) bool) error) error {
+	return await("dynamodb", func() error {
+		noted, known, err := projector.NotedStream(ctx, p.state, role, p.stream.Name())
+		if err != nil {
+			return err
+		}
+		switch same := projector.SameStream(noted, p.description); {
+		case known && same == nil:
+			return nil
+		case known && len(p.rows) > 0:
+			return same
+		case len(p.rows) > 0:
+			log.Warn("the leases did not say of which stream they are: they are taken for those of this one",
+				zap.String("arn", p.description.ARN), zap.Time("created", p.description.Created))
+		}
+		return projector.NoteStream(ctx, p.state, role, p.stream.Name(), p.description)
+	}, func(err error) bool { return errors.Is(err, projector.ErrOtherStream) || hopeless(err) })
 }
 
 // await tries until it succeeds, fails for good, or ctx ends.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -130,6 +132,25 @@ func (f *Fleet) AwaitReader(ctx context.Context, shard string, after time.Time) 
 			return time.Time{}, err
 		}
 	}
+}
+
+// Moves returns what the running daemons logged of the shards they took and gave up, to explain a failure.
+func (f *Fleet) Moves() string {
+	var moves []Entry
+	for _, d := range f.running {
+		for _, e := range d.Entries() {
+			if e.Shard != "" {
+				e.Raw = d.Name + " " + e.Raw
+				moves = append(moves, e)
+			}
+		}
+	}
+	slices.SortStableFunc(moves, func(a, b Entry) int { return a.Time.Compare(b.Time) })
+	var text strings.Builder
+	for _, e := range moves {
+		text.WriteString(e.Raw + "\n")
+	}
+	return text.String()
 }
 
 // Idle returns a condition for Watch: for two seconds every shard is followed, none is behind, nothing is in flight.

@@ -123,6 +123,66 @@ func TestTheLeaseTableOfAnotherApplicationIsRefused(t *testing.T) {
 	}
 }
 
+// A stream that was deleted and created anew under its name is not read with the positions of the old one. With leases
+// of its own it is read from its beginning.
+func TestAStreamThatWasCreatedAnewIsRefused(t *testing.T) {
+	stack := stacktest.Require(t)
+	s := site(t, 1, nil)
+	setup(t, s)
+	ctx := within(t, 2*time.Minute, "a stream that is created anew")
+	follow := func(seeded uint64) {
+		t.Helper()
+		generator := orders(t, 5, seeded, 0)
+		events := 0
+		for range generator.Events() {
+			events++
+		}
+		seed(t, s, generator, 0)
+		fleet := &Fleet{Site: s, Shards: 1}
+		defer fleet.Kill()
+		if _, err := fleet.Start(ctx, "daemon"); err != nil {
+			t.Fatal(err)
+		}
+		if err := fleet.Watch(ctx, func(scrapes []Scrape) bool {
+			done, _ := fleet.Done(scrapes)
+			return done >= events
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := fleet.Stop(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	follow(51)
+	wantTroubles(t, runCheck(t, s), 0)
+
+	if _, err := s.Kinesis().DeleteStream(ctx, &kinesis.DeleteStreamInput{StreamName: &s.Name}); err != nil {
+		t.Fatal(err)
+	}
+	if err := pause(ctx, time.Second); err != nil { // a time of creation has whole seconds
+		t.Fatal(err)
+	}
+	if err := s.CreateStream(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Projector(ctx, "run")
+	if codeOf(err) != 6 {
+		t.Errorf("run: %v", err)
+	}
+	if c := runCheck(t, s); c.ExitCode != 6 {
+		t.Errorf("check: exit code %d, %v", c.ExitCode, c.troubles())
+	} else if f := c.find(t, "refused", "identity", s.Name); !strings.Contains(f.Found, "another stream of the same name") {
+		t.Errorf("%+v", f)
+	}
+
+	if _, err := stack.DynamoDBClient().DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: &s.Name}); err != nil {
+		t.Fatal(err)
+	}
+	setup(t, s)
+	follow(52)
+	wantTroubles(t, runCheck(t, s), 0)
+}
+
 // Streams that distribute records by themselves have none with a partition key. It is nothing to a record that is
 // applied, nor to one that is parked.
 func TestRecordsWithoutPartitionKeyAreLikeAllOthers(t *testing.T) {

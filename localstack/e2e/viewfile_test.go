@@ -172,7 +172,7 @@ func TestTheFileOfAViewGrowsWhileADaemonFeedsIt(t *testing.T) {
 	feed(second)
 	for i, scrape := range must(fleet.Scrape(ctx))(t) {
 		if scrape.Applied == 0 || scrape.Parked != 0 {
-			t.Errorf("daemon %d did not take part: %+v", i, scrape)
+			t.Errorf("daemon %d did not take part: %+v\n%s", i, scrape, fleet.Moves())
 		}
 	}
 	if err := old.Stop(ctx); err != nil {

@@ -2,6 +2,7 @@ package cassandra
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,6 +20,7 @@ const (
 		`settled_through timestamp, PRIMARY KEY ((name, generation), shard))`
 
 	publishProgressCQL = `UPDATE %s.view_progress USING TIMESTAMP ? SET settled_through = ? WHERE name = ? AND generation = ? AND shard = ?`
+	shardProgressCQL   = `SELECT settled_through FROM %s.view_progress WHERE name = ? AND generation = ? AND shard = ?`
 	progressCQL        = `SELECT shard, settled_through FROM %s.view_progress WHERE name = ? AND generation = ?`
 )
 
@@ -31,11 +33,26 @@ type Progress struct {
 	view       string
 	generation view.Generation
 	publishCQL string
+	throughCQL string
 }
 
 // NewProgress returns the progress of a generation of v.
 func NewProgress(s *Session, v view.View, g view.Generation) *Progress {
-	return &Progress{s, v.Name(), g, fmt.Sprintf(publishProgressCQL, s.keyspace)}
+	return &Progress{s, v.Name(), g, fmt.Sprintf(publishProgressCQL, s.keyspace), fmt.Sprintf(shardProgressCQL, s.keyspace)}
+}
+
+// Through returns up to where a shard was published to be settled, and the zero time if nothing was. One that was read
+// to its end is settled for all time.
+func (p *Progress) Through(ctx context.Context, shard string) (time.Time, error) {
+	var through time.Time
+	err := p.session.driver.Query(p.throughCQL, p.view, int(p.generation), shard).ScanContext(ctx, &through)
+	if errors.Is(err, gocql.ErrNotFound) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, wrap("read the progress of shard "+shard, err)
+	}
+	return through, nil
 }
 
 // publishAtOnce bounds the shards in one statement batch.

@@ -39,7 +39,15 @@ func TestProgressNeverGoesBackAndTheLeastOpenShardIsTheWatermark(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	through := func(shard string, want time.Time) {
+		t.Helper()
+		if got, err := p.Through(t.Context(), shard); err != nil || !got.Equal(want) {
+			t.Errorf("%s is settled through %v, not %v: %v", shard, got, want, err)
+		}
+	}
+	through("a", time.Time{})
 	publish("a", noon.Add(time.Minute))
+	through("a", noon.Add(time.Minute))
 	publish("b", time.UnixMilli(1))
 	watermark(Watermark{time.UnixMilli(1), "b", 2})
 	publish("b", noon.Add(1999*time.Microsecond)) // cut to the millisecond, never ahead
