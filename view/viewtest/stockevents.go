@@ -58,7 +58,7 @@ func StockEvents(seed uint64, n int) ([]StockRecord, []StockRow) {
 		}
 		id := fmt.Sprintf("stock-%d-%d", seed, i)
 		data := level.change(random, id, start.Add(time.Duration(i)*1234567*time.Microsecond))
-		records = append(records, StockRecord{ID: id, PartitionKey: warehouse, Data: data})
+		records = append(records, StockRecord{ID: id, PartitionKey: warehouse + "/" + sku, Data: data})
 		if random.IntN(16) == 0 {
 			records = append(records, records[random.IntN(len(records))])
 		}
