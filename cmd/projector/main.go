@@ -51,6 +51,9 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[*cassandra.RevisionError](err); ok {
 		return exitRefused
 	}
+	if e, ok := errors.AsType[*cassandra.SchemaError](err); ok && e.Owned {
+		return exitRefused
+	}
 	if errors.Is(err, projector.ErrOtherStream) {
 		return exitRefused
 	}

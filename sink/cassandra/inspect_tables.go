@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/big"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/apache/cassandra-gocql-driver/v2"
@@ -69,27 +68,22 @@ func isInvalid(err error) bool {
 
 // inspectTables compares types, tables and columns, and looks into the tables that are as they should be.
 func (i *inspection) inspectTables(ctx context.Context) {
-	columns, err := i.liveColumns(ctx)
+	live, err := i.liveSchema(ctx)
 	if err != nil {
 		i.failed("table", i.keyspace, err)
 		return
 	}
-	types, err := i.liveTypes(ctx)
-	if err != nil {
-		i.failed("type", i.keyspace, err)
-		return
-	}
 	for _, t := range userTypes(i.view) {
-		if differences := compareType(t, i.generation, types); len(differences) > 0 {
+		if differences := compareType(t, i.generation, live.types); len(differences) > 0 {
 			i.differ(differences)
 			continue
 		}
 		i.found("type", i.keyspace+"."+t.UserName(i.generation), diagnosis.OK, "is as the view's", "")
 	}
 	for _, t := range i.view.Tables() {
-		differences := compareTable(t, i.generation, columns)
+		differences := compareTable(i.view, t, i.generation, live)
 		i.differ(differences)
-		if len(differences) > 0 && differences[0].object == "table" {
+		if len(differences) > 0 && differences[0].object != "column" {
 			continue
 		}
 		name := i.keyspace + "." + t.Name + i.generation.Suffix()
@@ -105,9 +99,9 @@ func (i *inspection) inspectTables(ctx context.Context) {
 	_, extensible := i.view.(view.Extensible)
 	for _, name := range i.ownTables() {
 		switch {
-		case columns[name] == nil:
+		case live.columns[name] == nil:
 			i.found("table", i.keyspace+"."+name, diagnosis.Missing, "does not exist", runSetup)
-		case extensible && name == viewState && lacksLaterColumns(columns[name]):
+		case extensible && name == viewState && lacksLaterColumns(live.columns[name]):
 			i.found("table", i.keyspace+"."+name, diagnosis.Missing, "is of an earlier release, which had no room for definitions", runSetup)
 		default:
 			i.found("table", i.keyspace+"."+name, diagnosis.OK, "is there", "")
@@ -139,9 +133,11 @@ func (i *inspection) differ(differences []difference) {
 			name = i.keyspace + "." + d.table + "." + d.name
 		}
 		switch {
+		case d.object == otherOwner:
+			i.found("table", name, diagnosis.Refused, fmt.Sprintf("belongs to %s, not to %s", d.is, d.has), ownTables)
 		case d.setupMakesIt() && !i.refused:
 			i.found(d.object, name, diagnosis.Missing, "does not exist", runSetup)
-		case d.missing && i.adds(d):
+		case d.missing && adds(i.additive, i.generation, d):
 			i.found(d.object, name, diagnosis.Missing, fmt.Sprintf("does not exist; the view has it as %s: additive", d.has), runSetup)
 		case d.missing:
 			found := "does not exist"
@@ -154,13 +150,6 @@ func (i *inspection) differ(differences []difference) {
 				fmt.Sprintf(newGeneration, i.generation+1))
 		}
 	}
-}
-
-// adds tells whether a missing column is one that the view's definition has grown by.
-func (i *inspection) adds(d difference) bool {
-	return slices.ContainsFunc(i.additive, func(c view.ColumnRef) bool {
-		return c.Table+i.generation.Suffix() == d.table && c.Column == d.name
-	})
 }
 
 // inspectDropped refuses a table one of whose columns was dropped once.

@@ -24,6 +24,7 @@ const (
 
 	keyspacesCQL = `SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?`
 	columnsCQL   = `SELECT table_name, column_name, type, kind, position, clustering_order FROM system_schema.columns WHERE keyspace_name = ?`
+	commentsCQL  = `SELECT table_name, comment FROM system_schema.tables WHERE keyspace_name = ?`
 	typesCQL     = `SELECT type_name, field_names, field_types FROM system_schema.types WHERE keyspace_name = ?`
 )
 
@@ -35,7 +36,7 @@ func Statements(keyspace, datacenter string, replicationFactor int, v view.View,
 		out = append(out, createType(keyspace, t, g))
 	}
 	for _, t := range v.Tables() {
-		out = append(out, createTable(keyspace, t, g))
+		out = append(out, createTable(keyspace, v, t, g))
 	}
 	return append(out, fmt.Sprintf(createStateCQL, keyspace), fmt.Sprintf(createProgressCQL, keyspace))
 }
@@ -67,7 +68,11 @@ func createType(keyspace string, t view.Type, g view.Generation) string {
 	return fmt.Sprintf("CREATE TYPE IF NOT EXISTS %s.%s (%s)", keyspace, t.UserName(g), strings.Join(fields, ", "))
 }
 
-func createTable(keyspace string, t view.Table, g view.Generation) string {
+// ownerComment is what the comment of a view's table begins with; the view's name follows. A table is written by one view
+// only: two would write different values with equal stamps, or one value with two, and nothing else would show it.
+const ownerComment = "penstock view "
+
+func createTable(keyspace string, v view.View, t view.Table, g view.Generation) string {
 	var columns, partition, clustering, order []string
 	for _, k := range t.Partition {
 		columns = append(columns, quote(k.Name)+" "+k.Type.CQL(g))
@@ -82,7 +87,7 @@ func createTable(keyspace string, t view.Table, g view.Generation) string {
 		columns = append(columns, quote(c.Name)+" "+c.Type.CQL(g))
 	}
 	key := append([]string{"(" + strings.Join(partition, ", ") + ")"}, clustering...)
-	with := "compaction = {'class': 'UnifiedCompactionStrategy'}"
+	with := "compaction = {'class': 'UnifiedCompactionStrategy'} AND comment = " + literal(ownerComment+v.Name())
 	if len(order) > 0 {
 		with = "CLUSTERING ORDER BY (" + strings.Join(order, ", ") + ") AND " + with
 	}
@@ -105,6 +110,7 @@ type SchemaError struct {
 	Keyspace    string
 	Differences []string
 	Do          string         // what helps against all of them
+	Owned       bool           // a table belongs to another view, which no setup can change
 	Revision    *RevisionError // why they differ, nil if the generation belongs to the view's revision
 }
 
@@ -146,36 +152,46 @@ func (s *Session) checkSchema(ctx context.Context, v view.View, g view.Generatio
 	if !exists {
 		return schemaError(s.keyspace, []string{"the keyspace does not exist"}, runSetup)
 	}
-	columns, err := s.liveColumns(ctx)
+	live, err := s.liveSchema(ctx)
 	if err != nil {
 		return err
 	}
-	types, err := s.liveTypes(ctx)
-	if err != nil {
-		return err
+	return s.refuseDifferences(compareSchema(v, g, live), g)
+}
+
+// refuseDifferences returns an error that tells them all and what helps, and nil if there are none.
+func (s *Session) refuseDifferences(all []difference, g view.Generation) error {
+	if len(all) == 0 {
+		return nil
 	}
 	var differences []string
 	do := runSetup
-	for _, d := range compareSchema(v, g, columns, types) {
+	for _, d := range all {
 		differences = append(differences, d.String())
-		if !d.setupMakesIt() {
+		switch {
+		case d.object == otherOwner:
+			return &sink.Error{Disposition: sink.Fatal, Op: "check the schema",
+				Err: &SchemaError{Keyspace: s.keyspace, Differences: []string{d.String()}, Do: ownTables, Owned: true}}
+		case !d.setupMakesIt():
 			do = fmt.Sprintf(newGeneration, g+1)
 		}
 	}
-	if len(differences) > 0 {
-		return schemaError(s.keyspace, differences, do)
-	}
-	return nil
+	return schemaError(s.keyspace, differences, do)
 }
 
 // difference is one way in which a schema is not the view's.
 type difference struct {
-	object  string // type, table or column
+	object  string // type, table, column or otherOwner
 	table   string // of a column
 	name    string
 	missing bool
 	is, has string // not missing: as it is, as the view has it; a missing column: has is its description
 }
+
+const (
+	otherOwner = "owner"
+	ownTables  = "a table has one view: name the tables of this view otherwise, or give it a keyspace of its own"
+)
 
 // setupMakesIt tells whether setup would remove the difference: to a table that stands already it adds no column unless
 // the view's definition has grown by it, which the schema alone does not show.
@@ -187,6 +203,8 @@ func (d difference) String() string {
 		what = "table " + d.table + ": " + what
 	}
 	switch {
+	case d.object == otherOwner:
+		return fmt.Sprintf("table %s belongs to %s, not to %s", d.name, d.is, d.has)
 	case d.missing && d.has != "":
 		return fmt.Sprintf("%s (%s) is missing", what, d.has)
 	case d.missing:
@@ -195,13 +213,13 @@ func (d difference) String() string {
 	return fmt.Sprintf("%s is %s, the view has %s", what, d.is, d.has)
 }
 
-func compareSchema(v view.View, g view.Generation, columns map[string]map[string]liveColumn, types map[string]string) []difference {
+func compareSchema(v view.View, g view.Generation, live liveSchema) []difference {
 	var differences []difference
 	for _, t := range userTypes(v) {
-		differences = append(differences, compareType(t, g, types)...)
+		differences = append(differences, compareType(t, g, live.types)...)
 	}
 	for _, t := range v.Tables() {
-		differences = append(differences, compareTable(t, g, columns)...)
+		differences = append(differences, compareTable(v, t, g, live)...)
 	}
 	return differences
 }
@@ -227,6 +245,29 @@ func describeColumn(cqlType, kind string, position int, order string) liveColumn
 		return liveColumn(cqlType)
 	}
 	return liveColumn(fmt.Sprintf("%s, %s %d, order %s", cqlType, kind, position, order))
+}
+
+// liveSchema is the keyspace as system_schema describes it.
+type liveSchema struct {
+	columns  map[string]map[string]liveColumn // by table
+	types    map[string]string
+	comments map[string]string // of tables
+}
+
+func (s *Session) liveSchema(ctx context.Context) (live liveSchema, err error) {
+	if live.columns, err = s.liveColumns(ctx); err != nil {
+		return live, err
+	}
+	if live.types, err = s.liveTypes(ctx); err != nil {
+		return live, err
+	}
+	live.comments = map[string]string{}
+	iter := s.driver.Query(commentsCQL, s.keyspace).IterContext(ctx)
+	var table, comment string
+	for iter.Scan(&table, &comment) {
+		live.comments[table] = comment
+	}
+	return live, wrap("read the schema's tables", iter.Close())
 }
 
 func (s *Session) liveColumns(ctx context.Context) (map[string]map[string]liveColumn, error) {
@@ -274,11 +315,14 @@ func compareType(t view.Type, g view.Generation, live map[string]string) []diffe
 	return nil
 }
 
-func compareTable(t view.Table, g view.Generation, live map[string]map[string]liveColumn) []difference {
+func compareTable(v view.View, t view.Table, g view.Generation, live liveSchema) []difference {
 	name := t.Name + g.Suffix()
-	got, ok := live[name]
+	got, ok := live.columns[name]
 	if !ok {
 		return []difference{{object: "table", name: name, missing: true}}
+	}
+	if owner, told := strings.CutPrefix(live.comments[name], ownerComment); told && owner != v.Name() {
+		return []difference{{object: otherOwner, name: name, is: "view " + owner, has: "view " + v.Name()}}
 	}
 	want := map[string]liveColumn{}
 	var names []string

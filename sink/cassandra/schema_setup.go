@@ -40,11 +40,16 @@ func (s *Session) Setup(ctx context.Context, datacenter string, replicationFacto
 	if err := s.execute(ctx, statements); err != nil {
 		return err
 	}
-	live, err := s.liveColumns(ctx)
+	live, err := s.liveSchema(ctx)
 	if err != nil {
 		return err
 	}
-	if err := s.execute(ctx, alterations(s.keyspace, v, g, live, added)); err != nil {
+	// A column cannot be taken back: its name would be burnt in this generation. So what will not fit is refused before.
+	lasting := slices.DeleteFunc(compareSchema(v, g, live), func(d difference) bool { return d.missing && adds(added, g, d) })
+	if err := s.refuseDifferences(lasting, g); err != nil {
+		return err
+	}
+	if err := s.execute(ctx, alterations(s.keyspace, v, g, live.columns, added)); err != nil {
 		return err
 	}
 	if err := s.checkSchema(ctx, v, g); err != nil {
@@ -93,6 +98,13 @@ func (s *Session) judge(ctx context.Context, v view.View, g view.Generation) (re
 		return registration{}, nil, revisionRefused(refused)
 	}
 	return r, refused.Added, nil
+}
+
+// adds tells whether a missing column is one of those that a view's definition has grown by.
+func adds(added []view.ColumnRef, g view.Generation, d difference) bool {
+	return slices.ContainsFunc(added, func(c view.ColumnRef) bool {
+		return c.Table+g.Suffix() == d.table && c.Column == d.name
+	})
 }
 
 // execute runs statements one after another, each once all hosts know what the one before it did.

@@ -222,6 +222,57 @@ func TestAnAddedColumnThatStandsThereAsSomethingElseIsRefused(t *testing.T) {
 	s.wantRegistered(t, oldShelf)
 }
 
+// Where the type of a column that is to be added stands there as something else, the column is not added: it could never be
+// taken back.
+func TestAnAddedColumnOfATypeThatStandsThereIsNotAdded(t *testing.T) {
+	s := newShelfSite(t)
+	s.mustSetUp(t, oldShelf)
+	s.cql(t, fmt.Sprintf("CREATE TYPE %s.size_g1 (width text)", s.keyspace))
+	before := s.columns(t, "shelf_g1")
+	err := s.setup(t.Context(), shelf(onHand, labels, size))
+	if _, ok := errors.AsType[*SchemaError](err); !ok || !strings.Contains(err.Error(), "type size_g1") {
+		t.Errorf("%v", err)
+	}
+	if diff := cmp.Diff(before, s.columns(t, "shelf_g1")); diff != "" {
+		t.Errorf("the table has other columns (-before +after):\n%s", diff)
+	}
+	s.wantRegistered(t, oldShelf)
+}
+
+// renamed is a view under another name.
+type renamed struct {
+	view.View
+	name string
+}
+
+func (r renamed) Name() string { return r.name }
+
+// A view that writes the tables of another one is refused, however alike they are; only the table's comment shows whose
+// it is. Tables without one are as an earlier release made them.
+func TestATableHasOneView(t *testing.T) {
+	s := newShelfSite(t)
+	stock := viewtest.Stock{}
+	s.mustSetUp(t, stock)
+	other := renamed{stock, "inventory"}
+	for what, err := range map[string]error{"setup": s.setup(t.Context(), other), "start": s.CheckSchema(t.Context(), other, 1)} {
+		refused, ok := errors.AsType[*SchemaError](err)
+		if !ok || !strings.Contains(err.Error(), "table stock_g1 belongs to view stock, not to view inventory") || refused.Do != ownTables || !refused.Owned {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if revision, _, err := s.Registered(t.Context(), other, 1); err != nil || revision != "" {
+		t.Errorf("registered as %q, %v", revision, err)
+	}
+	findings := troubles(Diagnose(t.Context(), inspectConfig(s.stack, s.keyspace), other, 1), s.keyspace)
+	if !slices.Contains(findings, "refused table stock_g1") {
+		t.Errorf("check tells %v", findings)
+	}
+	s.cql(t, fmt.Sprintf("ALTER TABLE %s.stock_g1 WITH comment = ''", s.keyspace))
+	if err := s.CheckSchema(t.Context(), other, 1); err != nil {
+		t.Errorf("without a comment: %v", err)
+	}
+}
+
 func TestTheStateOfAnEarlierReleaseIsAltered(t *testing.T) {
 	s := newShelfSite(t)
 	ctx := t.Context()
