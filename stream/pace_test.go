@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -106,8 +107,8 @@ func TestAnIdleShardIsAskedWithHalfItsCallsAndThenOnceASecond(t *testing.T) {
 			return len(*calls) - before
 		}
 		for round := range 2 {
-			if n := asked(10 * time.Second); n < 24 || n > 26 {
-				t.Errorf("%d calls in ten seconds, want one every %s", n, idlePoll)
+			if n := asked(12 * time.Second); n < 29 || n > 31 {
+				t.Errorf("%d calls in twelve seconds, want one every %s", n, idlePoll)
 			}
 			if n := asked(time.Minute); n < 59 || n > 62 {
 				t.Errorf("%d calls in the minute after it, want one every %s", n, restfulPoll)
@@ -120,6 +121,40 @@ func TestAnIdleShardIsAskedWithHalfItsCallsAndThenOnceASecond(t *testing.T) {
 			if took := time.Since(began); took > restfulPoll {
 				t.Errorf("the next record was read after %s", took)
 			}
+		}
+	})
+}
+
+// An event every ten seconds on a shard that is quiet otherwise is handed out well within a second.
+func TestARareEventIsReadSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, emulator.Config{ReadQuota: emulator.ServiceReadQuota}, 1)
+		reader := r.Reader(r.only(), "", Start{})
+		put := make(chan time.Time, 1)
+		const events = 200
+		go func() {
+			for i := range events {
+				time.Sleep(10*time.Second + time.Duration(i*37%500)*time.Millisecond) // at any moment between two calls
+				put <- time.Now()
+				r.put(i, 1, 0)
+			}
+		}()
+		var took []time.Duration
+		for len(took) < events {
+			if err := reader.Ready(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			batch, err := reader.Next(t.Context(), 10)
+			if err != nil || len(batch.Records) > 1 {
+				t.Fatalf("%d records, %v", len(batch.Records), err)
+			}
+			if len(batch.Records) == 1 {
+				took = append(took, time.Since(<-put))
+			}
+		}
+		slices.Sort(took)
+		if slowest := took[events*99/100]; slowest > time.Second/2 {
+			t.Errorf("one in a hundred took %s or more", slowest)
 		}
 	})
 }

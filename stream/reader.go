@@ -22,9 +22,9 @@ const (
 	MaxReplyRecords = 10_000
 
 	// idlePoll is the pause after a reply that says there is nothing more: an event waits half of it on average, and
-	// half of the shard's calls are left to other consumers. After restfulAfter such replies in a row it is restfulPoll.
+	// half of the shard's calls are left to other consumers. After restfulAfter such replies in a row, twelve seconds, it is restfulPoll.
 	idlePoll     = 400 * time.Millisecond
-	restfulAfter = 25
+	restfulAfter = 30
 	restfulPoll  = time.Second
 
 	// After a reply of 10 MiB the service refuses calls for five seconds. A reply may be full although it is smaller,
