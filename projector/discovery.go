@@ -25,6 +25,7 @@ const (
 type discovery struct {
 	stream    *stream.Stream
 	found     stream.Description // at start
+	read      <-chan struct{}    // closed when the lease table was read once
 	seen      func() fleetSeen
 	metrics   *Metrics
 	announcer announcer
@@ -42,9 +43,14 @@ type listing struct {
 	listed map[string]bool // by the last listing alone
 }
 
-// run lists the stream's shards, at once, again and again, and whenever relist says so, until ctx ends. The error is one
-// that repeating does not help.
+// run lists the stream's shards, as soon as the lease table was read, again and again, and whenever relist says so, until
+// ctx ends. The error is one that repeating does not help.
 func (d *discovery) run(ctx context.Context, listings chan<- listing, relist <-chan struct{}) error {
+	select {
+	case <-d.read: // what was begun is known, so that no listing makes its children begin
+	case <-ctx.Done():
+		return nil
+	}
 	wait := time.Duration(0)
 	for {
 		select {
@@ -67,15 +73,16 @@ func (d *discovery) run(ctx context.Context, listings chan<- listing, relist <-c
 			continue
 		}
 		d.failures = 0
-		finished := d.seen().finished
-		d.bury(d.lineage.See(shards), finished)
+		seen := d.seen()
+		finished := seen.finished
+		d.bury(d.lineage.See(shards, seen.begun), finished)
 		select {
 		case listings <- newListing(d.lineage.Shards(), shards):
 		case <-ctx.Done():
 			return nil
 		}
 		wait = discoverEvery/2 + rand.N(discoverEvery)
-		if d.holed(finished) {
+		if d.holed(finished) || d.lineage.Missing() {
 			wait = around(repairEvery)
 		}
 		d.announcer.announce(ctx, d.lineage.Shards(), finished)

@@ -71,7 +71,9 @@ func discovering(t *testing.T, finished map[string]bool) (f *forgetful, found *a
 		t.Fatal(err)
 	}
 	core, logged := observer.New(zap.InfoLevel)
-	d := &discovery{stream: source, found: description, metrics: metrics, log: zap.New(core),
+	read := make(chan struct{})
+	close(read)
+	d := &discovery{stream: source, found: description, read: read, metrics: metrics, log: zap.New(core),
 		seen: func() fleetSeen { return fleetSeen{finished: finished} }, retention: func(time.Duration) {}}
 	ctx, cancel := context.WithCancel(t.Context())
 	listings, again, ended := make(chan listing), make(chan struct{}, 1), make(chan error)

@@ -59,6 +59,7 @@ type keeper struct {
 	acquired chan *lease
 	results  chan func(now time.Time)
 	stopped  chan struct{} // closed when Run has ended
+	read     chan struct{} // closed when the lease table was read once, and Seen tells of it
 	turned   atomic.Int64  // when the loop last came round, nanoseconds after base
 	seen     atomic.Pointer[fleetSeen]
 
@@ -152,6 +153,7 @@ func newKeeper(c keeperConfig) (*keeper, error) {
 		acquired: make(chan *lease),
 		results:  make(chan func(time.Time)),
 		stopped:  make(chan struct{}),
+		read:     make(chan struct{}),
 		slots:    map[string]*slot{},
 		members:  map[string]*member{},
 		wants:    map[string]string{},

@@ -9,6 +9,7 @@ type fleetSeen struct {
 	needed   int             // leases that this worker lacks to an even share
 	workers  int             // that take part, this one included
 	finished map[string]bool // listed shards that were read to their end
+	begun    map[string]bool // shards whose row says that there is more to read, listed or not
 }
 
 // look takes note of the fleet for those who ask from other goroutines.
@@ -16,18 +17,24 @@ func (k *keeper) look(now time.Time) {
 	f := k.fleet(now)
 	seen := fleetSeen{
 		shards: f.shards, unowned: f.shards, workers: len(f.live),
-		needed: max(0, f.share()-f.load[k.config.Worker]), finished: map[string]bool{},
+		needed: max(0, f.share()-f.load[k.config.Worker]), finished: map[string]bool{}, begun: map[string]bool{},
 	}
 	for _, n := range f.load {
 		seen.unowned -= n
 	}
 	for id, s := range k.slots {
-		if row, ok := s.sighting.Row(); s.listed && ok && row.Finished() {
+		switch row, ok := s.sighting.Row(); {
+		case ok && !row.Finished():
+			seen.begun[id] = true
+		case ok && s.listed:
 			seen.finished[id] = true
 		}
 	}
 	k.seen.Store(&seen)
 }
+
+// Read is closed when the lease table was read for the first time.
+func (k *keeper) Read() <-chan struct{} { return k.read }
 
 // Seen returns what the keeper last saw of the fleet. It is safe for concurrent use.
 func (k *keeper) Seen() fleetSeen {

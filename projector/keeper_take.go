@@ -49,6 +49,7 @@ func (k *keeper) sawAll(rows []checkpoint.Row, err error, asked, now time.Time) 
 		k.unread++
 		return
 	}
+	first := !k.scanned
 	k.scanned, k.unread = true, 0
 	seen := make(map[string]checkpoint.Row, len(rows))
 	for _, row := range rows {
@@ -67,6 +68,10 @@ func (k *keeper) sawAll(rows []checkpoint.Row, err error, asked, now time.Time) 
 			continue
 		}
 		k.see(s, row, now) // the zero row if there is none
+	}
+	if first {
+		k.look(now)
+		close(k.read)
 	}
 }
 

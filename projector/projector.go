@@ -249,7 +249,7 @@ var ErrStopped = errors.New("stopped")
 
 func (p *Projector) discovery() *discovery {
 	return &discovery{
-		stream: p.deps.Stream, found: p.deps.Description, seen: p.keeper.Seen, metrics: p.metrics, log: p.config.Log,
+		stream: p.deps.Stream, found: p.deps.Description, read: p.keeper.Read(), seen: p.keeper.Seen, metrics: p.metrics, log: p.config.Log,
 		retention: func(d time.Duration) { p.retention.Store(int64(d)) },
 		announcer: announcer{store: p.deps.Progress, failed: p.metrics.progressFailed, log: p.config.Log, told: map[string]bool{}, ended: map[string]bool{}},
 	}

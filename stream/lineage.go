@@ -13,6 +13,7 @@ import (
 // The zero value knows nothing. It belongs to one goroutine.
 type Lineage struct {
 	shards map[string]lineal
+	buried map[string]bool // what is gone
 }
 
 type lineal struct {
@@ -23,8 +24,10 @@ type lineal struct {
 // goneAfter is how many listings in a row must lack a shard. The KCL believes in a hole of the ring after as many.
 const goneAfter = 3
 
-// See takes a listing in, and returns the shards that are gone by now: closed ones whose retention is over.
-func (l *Lineage) See(listing []Shard) (gone []Shard) {
+// See takes a listing in, and returns the shards that are gone by now: closed ones whose retention is over. A parent that
+// was never listed is gone from the first, unless it is known to have been begun; then it counts as one that the listing
+// lacks, of which nothing but the id is known.
+func (l *Lineage) See(listing []Shard, begun map[string]bool) (gone []Shard) {
 	shards := make(map[string]lineal, len(listing))
 	for _, s := range listing {
 		shards[s.ID] = lineal{Shard: s}
@@ -38,6 +41,19 @@ func (l *Lineage) See(listing []Shard) (gone []Shard) {
 			continue
 		}
 		shards[id] = k
+	}
+	for _, s := range gone {
+		if l.buried == nil {
+			l.buried = map[string]bool{}
+		}
+		l.buried[s.ID] = true
+	}
+	for _, s := range listing {
+		for _, parent := range s.Parents {
+			if _, known := shards[parent]; !known && begun[parent] && !l.buried[parent] {
+				shards[parent] = lineal{Shard: Shard{ID: parent}, missed: 1}
+			}
+		}
 	}
 	l.shards = shards
 	slices.SortFunc(gone, byID)
@@ -56,10 +72,10 @@ func (l *Lineage) Shards() []Shard {
 
 func byID(a, b Shard) int { return cmp.Compare(a.ID, b.ID) }
 
-// Missing reports whether the last listing lacked a shard that is not yet gone.
+// Missing reports whether the last listing lacked a shard that was never listed and is not yet gone.
 func (l *Lineage) Missing() bool {
 	for _, k := range l.shards {
-		if k.missed > 0 {
+		if k.Start == "" {
 			return true
 		}
 	}

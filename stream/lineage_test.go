@@ -15,7 +15,7 @@ func ringShard(id string, part, parts int64, parents ...string) Shard {
 		ring := new(big.Int).Lsh(big.NewInt(1), 128)
 		return ring.Div(ring.Mul(ring, big.NewInt(part)), big.NewInt(parts))
 	}
-	s := Shard{ID: id, Parents: parents}
+	s := Shard{ID: id, Parents: parents, Start: "1"}
 	at(part).FillBytes(s.Hashes.From[:])
 	last := at(part + 1)
 	last.Sub(last, big.NewInt(1)).FillBytes(s.Hashes.To[:])
@@ -32,24 +32,51 @@ func ids(shards []Shard) (out []string) {
 func TestAShardIsGoneOnlyAfterSeveralListings(t *testing.T) {
 	a, b := ringShard("a", 0, 2), ringShard("b", 1, 2)
 	var l Lineage
-	l.See([]Shard{a, b})
+	l.See([]Shard{a, b}, nil)
 	for i := 1; i < goneAfter; i++ {
-		if gone := l.See([]Shard{b}); len(gone) > 0 || !slices.Equal(ids(l.Shards()), []string{"a", "b"}) || !l.Missing() {
+		if gone := l.See([]Shard{b}, nil); len(gone) > 0 || !slices.Equal(ids(l.Shards()), []string{"a", "b"}) {
 			t.Fatalf("after %d listings without it: gone %v, there are %v", i, gone, ids(l.Shards()))
 		}
 	}
-	l.See([]Shard{b, a}) // it was there all the time
-	if l.Missing() {
-		t.Error("a shard is missing although all are listed")
-	}
+	l.See([]Shard{b, a}, nil) // it was there all the time
 	for i := range goneAfter {
-		gone := l.See([]Shard{b})
+		gone := l.See([]Shard{b}, nil)
 		if last := i == goneAfter-1; last != slices.Equal(ids(gone), []string{"a"}) || last != slices.Equal(ids(l.Shards()), []string{"b"}) {
 			t.Errorf("after %d listings without it: gone %v, there are %v", i+1, ids(gone), ids(l.Shards()))
 		}
 	}
-	if gone := l.See([]Shard{b}); len(gone) > 0 {
+	if gone := l.See([]Shard{b}, nil); len(gone) > 0 {
 		t.Errorf("%v is gone twice", ids(gone))
+	}
+}
+
+// A parent that no listing has shown yet is waited for if somebody has begun to read it, for as many listings as one that
+// was listed, and no longer.
+func TestAParentThatWasBegunIsMissed(t *testing.T) {
+	child := ringShard("child", 0, 1, "parent", "expired")
+	begun := map[string]bool{"parent": true}
+	var l Lineage
+	for i := 1; i < goneAfter; i++ {
+		if gone := l.See([]Shard{child}, begun); len(gone) > 0 || !slices.Equal(ids(l.Shards()), []string{"child", "parent"}) || !l.Missing() {
+			t.Fatalf("after %d listings: gone %v, there are %v", i, ids(gone), ids(l.Shards()))
+		}
+		if holes := l.Holes(nil); len(holes) > 0 {
+			t.Errorf("holes %v", holes)
+		}
+	}
+	if gone := l.See([]Shard{child}, begun); !slices.Equal(ids(gone), []string{"parent"}) {
+		t.Errorf("in the end %v are gone", ids(gone))
+	}
+	for range 2 * goneAfter { // for good, although its row stays
+		if gone := l.See([]Shard{child}, begun); len(gone) > 0 || !slices.Equal(ids(l.Shards()), []string{"child"}) || l.Missing() {
+			t.Fatalf("later: gone %v, there are %v", ids(gone), ids(l.Shards()))
+		}
+	}
+	var other Lineage
+	other.See([]Shard{child}, begun)
+	parent := ringShard("parent", 0, 1)
+	if gone := other.See([]Shard{child, parent}, begun); len(gone) > 0 || other.Missing() || other.Shards()[1].Hashes != parent.Hashes {
+		t.Errorf("once it is listed: gone %v, missing %v, %+v", ids(gone), other.Missing(), other.Shards())
 	}
 }
 
@@ -77,7 +104,7 @@ func TestHoles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var l Lineage
-			l.See(c.shards)
+			l.See(c.shards, nil)
 			finished := map[string]bool{}
 			for _, id := range c.finished {
 				finished[id] = true
@@ -106,7 +133,7 @@ func TestHolesAreWhatNoShardHas(t *testing.T) {
 				has[p] = true
 			}
 		}
-		l.See(listing)
+		l.See(listing, nil)
 		holes := l.Holes(nil)
 		missing := 0
 		for p, covered := range has {
