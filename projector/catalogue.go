@@ -73,6 +73,7 @@ const (
 	lostLeases
 	takenLeases
 	renewals
+	clockOffset
 
 	budgetInUse
 	budgetLimit
@@ -212,6 +213,9 @@ var catalogue = [instruments]Instrument{
 	renewals: {Name: "aws.kinesis.client.renew_lease.duration", Kind: Histogram, Unit: "s", bounds: callBounds,
 		Meaning:  "One renewal of a lease, which commits its checkpoint.",
 		Question: "Is the lease table slow?"},
+	clockOffset: {Name: "penstock.clock.offset", Kind: Gauge, Unit: "s", sampled: true,
+		Meaning:  "How far the service's clock is ahead of this machine's, by the dates of DynamoDB's answers, to about a second; absent while not known.",
+		Question: "Is this machine's clock right? Penstock's own leases do not depend on it, those of other consumers do."},
 
 	budgetInUse: {Name: "penstock.budget.in_use", Kind: Gauge, Unit: "By", sampled: true,
 		Meaning:  "Memory of records in flight and of replies awaited.",

@@ -194,6 +194,7 @@ func TestWhatIsMeasuredIsInTheCatalogue(t *testing.T) {
 		w := newWorld(t, 23, 2)
 		reader := sdk.NewManualReader()
 		w.meter = sdk.NewMeterProvider(sdk.WithReader(reader)).Meter("test")
+		w.clock = func() checkpoint.Clock { return checkpoint.Clock{Known: true} }
 		w.put(23, 200, 10, 0, garbled, refused)
 		d := w.join()
 		d.metrics.Wrote("10.0.0.1:9042", 0, nil)

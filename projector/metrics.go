@@ -85,6 +85,7 @@ type observed struct {
 	budget    *budget
 	fleet     func() fleetSeen
 	paused    func() int // shards, by operators
+	clock     func() checkpoint.Clock
 }
 
 // observe prepares the attributes and registers what is read at every collection.
@@ -123,6 +124,9 @@ func (x *Metrics) observe(o observed) error {
 		number(unownedLeases, int64(seen.unowned))
 		number(pausedShards, int64(o.paused()))
 		number(workers, int64(seen.workers))
+		if clock := o.clock(); clock.Known {
+			to.ObserveFloat64(x.made.floats[clockOffset], clock.Ahead.Seconds())
+		}
 		if part := x.coverage.Load(); part != nil {
 			to.ObserveFloat64(x.made.floats[ringCoverage], *part)
 		}

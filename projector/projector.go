@@ -120,7 +120,7 @@ func New(c Config, d Dependencies) (*Projector, error) {
 	}
 	if err := p.metrics.observe(observed{
 		stream: d.Stream.Name(), view: c.View.Name(), version: c.Version, retention: p.kept,
-		ledger: p.ledger, budget: p.budget, fleet: p.keeper.Seen, paused: p.board.paused,
+		ledger: p.ledger, budget: p.budget, fleet: p.keeper.Seen, paused: p.board.paused, clock: p.board.clock,
 	}); err != nil {
 		return nil, fmt.Errorf("register the projector's metrics: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"pgregory.net/rapid"
 
+	"penstock/checkpoint"
 	"penstock/localstack/emulator"
 	"penstock/sink"
 	"penstock/stream"
@@ -353,11 +354,14 @@ func TestAScrapeShowsTheCountsTheBudgetAndTheLag(t *testing.T) {
 					case metricdata.Gauge[int64]:
 						got[m.Name] = data.DataPoints[0].Value
 						got["series of "+m.Name] = int64(len(data.DataPoints))
+					case metricdata.Gauge[float64]:
+						got[m.Name] = int64(data.DataPoints[0].Value)
 					}
 				}
 			}
 			return got
 		}
+		w.clock = func() checkpoint.Clock { return checkpoint.Clock{Known: true, Ahead: 90 * time.Second} }
 		w.put(12, 200, 10, 0, garbled, refused)
 		d := w.join()
 		for range 40 {
@@ -374,6 +378,9 @@ func TestAScrapeShowsTheCountsTheBudgetAndTheLag(t *testing.T) {
 			t.Errorf("got %v, want %+v", got, c)
 		}
 		if got["penstock.budget.limit"] != w.inFlight || got["aws.kinesis.client.current_leases"] != 2 || got["series of aws.kinesis.client.consumer.lag.duration"] != 2 {
+			t.Errorf("got %v", got)
+		}
+		if got["penstock.clock.offset"] != 90 || got["penstock.ring.coverage"] != 1 {
 			t.Errorf("got %v", got)
 		}
 		broken := w.end()

@@ -59,6 +59,7 @@ type world struct {
 	// records a second of each daemon; 0 for no cap
 	maxRecords int
 	meter      metric.Meter
+	clock      func() checkpoint.Clock // of the daemons; nil: nothing is known of it
 	tracer     trace.Tracer
 
 	mu      sync.Mutex // never held while waiting
@@ -317,7 +318,7 @@ func (w *world) join() *daemon {
 	d.Projector, err = New(
 		Config{Worker: d.name, Version: "test", View: watched{world: w}, Generation: 1, Failover: failover, InFlight: w.inFlight, MaxRecords: w.maxRecords, Drain: time.Minute, Log: zap.NewNop()},
 		Dependencies{Stream: w.stream, Description: w.found, Leases: leases, State: w.items.As(d.name),
-			Writer: memoryWriter{w, d}, Parker: memoryParker{w, d}, Progress: memoryProgress{w, d}, Metrics: metrics, Tracer: w.tracer})
+			Writer: memoryWriter{w, d}, Parker: memoryParker{w, d}, Progress: memoryProgress{w, d}, Metrics: metrics, Tracer: w.tracer, Clock: w.clock})
 	if err != nil {
 		w.t.Fatal(err)
 	}
