@@ -56,7 +56,7 @@ var keys = []Key{
 		"Name of the fleet. Daemons of one application share the stream's shards; lease and state tables are named after it.")),
 
 	text("view.name", "order",
-		Rule{Pattern: `^[a-z][a-z0-9_]{0,31}$`, Words: "up to 32 lower-case letters, digits and underscores"},
+		Rule{Pattern: `^[a-z][a-z0-9_]{0,39}$`, Words: "up to 40 lower-case letters, digits and underscores"},
 		func(c *Config) *string { return &c.View.Name },
 		"View to feed, one of the program's own. The name of a view from a file stands in the file."),
 	text("view.file", "", readableRule,

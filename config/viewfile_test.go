@@ -57,7 +57,7 @@ func TestTheViewInAFileGivesItsName(t *testing.T) {
 
 func TestAFileThatGivesNoViewIsAMistake(t *testing.T) {
 	folder := t.TempDir()
-	shelf, broken, long := viewIn(t, "shelf 7f\n"), viewIn(t, "?\n"), viewIn(t, strings.Repeat("s", 33)+" 7f\n")
+	shelf, broken, long := viewIn(t, "shelf 7f\n"), viewIn(t, "?\n"), viewIn(t, strings.Repeat("s", 41)+" 7f\n")
 	for _, test := range []struct {
 		name, yaml string // in line 1 and after it
 		want       []string
@@ -67,9 +67,9 @@ func TestAFileThatGivesNoViewIsAMistake(t *testing.T) {
 		{"empty path", "view: {file: \"\"}\n", []string{`:1: view.file: must be the path of a readable file`}},
 		{"another name", "view:\n  name: order\n  file: " + shelf + "\n", []string{`:2: view.name = "order": contradicts view.file: the view in ` + shelf + ` is shelf`}},
 		{"a name that cannot be", "view:\n  name: Shelf\n  file: " + shelf + "\n",
-			[]string{`:2: view.name = "Shelf": must be up to 32 lower-case letters, digits and underscores`}},
+			[]string{`:2: view.name = "Shelf": must be up to 40 lower-case letters, digits and underscores`}},
 		{"a name that is too long", "view: {file: " + long + "}\n", []string{`:1: view.file = "` + shown(Key{}, []string{long}) + `": the name of the view in it, ` +
-			strings.Repeat("s", 33) + `, must be up to 32 lower-case letters, digits and underscores`}},
+			strings.Repeat("s", 41) + `, must be up to 40 lower-case letters, digits and underscores`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := write(t, test.yaml)
