@@ -58,6 +58,8 @@ type Config struct {
 	// Stream is created with Shards shards when Kinesis runs; an empty name creates none.
 	Stream string
 	Shards int
+	// ShardLimit is how many shards all streams of Kinesis together may have; 0 for the service's own default, 500.
+	ShardLimit int
 	// ReadQuota bounds the reads of each shard of Kinesis; the zero value does not. [emulator.ServiceReadQuota] is the service's.
 	ReadQuota emulator.ReadQuota
 	// WriteQuota bounds the writes to each shard of Kinesis; the zero value does not. [emulator.ServiceWriteQuota] is the service's.

@@ -153,7 +153,7 @@ func (s *Stack) makeDir(wanted string) error {
 // serve starts the parts of this process.
 func (s *Stack) serve(cfg Config) error {
 	if cfg.Kinesis {
-		s.streams = emulator.New(emulator.Config{Region: region, ReadQuota: cfg.ReadQuota, WriteQuota: cfg.WriteQuota, Unlimited: true})
+		s.streams = emulator.New(emulator.Config{Region: region, ReadQuota: cfg.ReadQuota, WriteQuota: cfg.WriteQuota, ShardLimit: cfg.ShardLimit, Unlimited: true})
 		s.kinesis = &Server{name: "kinesis", addr: s.addresses.kinesis, handler: s.streams}
 		if err := s.kinesis.Resume(); err != nil {
 			return err
