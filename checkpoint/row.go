@@ -1,5 +1,7 @@
 package checkpoint
 
+import "time"
+
 // Row is one row of the lease table as it is stored. It is a comparable value.
 //
 // A sound row has text in the attributes it has. Writers of the format have left other rows behind, which their own
@@ -77,4 +79,15 @@ func (s Sequence) readable() bool {
 // compared with it. The taking of the lease removes it.
 func (r Row) Unreadable() bool {
 	return r.Wrong.Has(CheckpointAttribute) || !r.Checkpoint.readable()
+}
+
+// Healed returns the row without an owner and without what no reader of the format can read: a timeout that is no time,
+// a checkpoint that is no position, and attributes that are empty or of another type. The timeout of a row without owner
+// means nothing; it stays where it can be read.
+func (r Row) Healed() Row {
+	healed := Row{Shard: r.Shard, Checkpoint: r.Position(), Parent: r.Parent, Claim: r.Claim}
+	if _, err := time.Parse(time.RFC3339Nano, r.Timeout); err == nil {
+		healed.Timeout = r.Timeout
+	}
+	return healed
 }

@@ -23,11 +23,18 @@ type Op uint8
 
 // The changes of a row.
 const (
-	Create  Op = iota + 1 // makes the row, if there is none, with nothing but its parent
+	Create  Op = iota + 1 // makes the row, if there is none, with nothing but its parent and Commit
 	Acquire               // writes Next, if the row is there, not finished, and as Seen says; heals it; leaves the checkpoint alone
 	Renew                 // writes Next and Commit, if the row carries Held
 	Release               // removes the owner and writes Commit, if the row carries Held
 	Finish                // removes the owner and writes ShardEnd, if the row carries Held
+
+	// What follows is for operators. No worker makes these changes, and each is refused if the row is not as it was seen.
+
+	Seek   // writes Commit, further on or back, and removes the owner, if pair and checkpoint are as Seen says
+	Reopen // as Seek, of a row that is finished
+	Heal   // removes what no reader of the format can read, and an owner, if the row is exactly Seen
+	Delete // removes the row, if it is exactly Seen
 )
 
 func (o Op) String() string {
@@ -42,19 +49,30 @@ func (o Op) String() string {
 		return "release"
 	case Finish:
 		return "finish"
+	case Seek:
+		return "seek"
+	case Reopen:
+		return "reopen"
+	case Heal:
+		return "heal"
+	case Delete:
+		return "delete"
 	}
 	return fmt.Sprintf("op %d", uint8(o))
 }
 
-// Change is one conditional write of one row. Beside what its Op says, every change but Create is refused if the shard
-// is finished, and a change with a Commit if the row's checkpoint is beyond it.
+// Change is one conditional write of one row. Beside what its Op says, a change by the holder or the taker of a lease,
+// and a Seek, is refused if the shard is finished, and Renew and Release if the row's checkpoint is beyond their Commit.
+//
+// An Acquire compares the checkpoint too: the taker goes on from the one it saw, and an operator may have set another
+// since, further back. Else the first commit would undo that.
 type Change struct {
 	Op     Op
 	Shard  string
-	Seen   Row      // Acquire: what the condition compares: the owner, and unless there was none the timeout
+	Seen   Row      // Acquire: what the condition compares: owner, checkpoint, and unless there was no owner the timeout; Seek, Reopen, Heal, Delete
 	Held   Pair     // Renew, Release, Finish
 	Next   Pair     // Acquire, Renew
-	Commit Sequence // Renew, Release: the new checkpoint; the zero value leaves the old one
+	Commit Sequence // Renew, Release: the new checkpoint; the zero value leaves the old one. Seek, Reopen: never empty. Create: may be empty
 	Parent string   // Create, Acquire: the shard's first parent; Acquire writes it only where none is readable
 }
 

@@ -66,10 +66,11 @@ type keeper struct {
 	// Owned by Run's goroutine.
 	slots     map[string]*slot
 	members   map[string]*member
-	wants     map[string]string // shards asked for, and the worker each was asked of
-	queue     []*lease          // taken, not yet delivered
-	inFlight  int               // calls on their way
-	taking    int               // of these, calls that create or take a row
+	wants     map[string]string  // shards asked for, and the worker each was asked of
+	wishes    map[string]Release // of operators, by shard
+	queue     []*lease           // taken, not yet delivered
+	inFlight  int                // calls on their way
+	taking    int                // of these, calls that create or take a row
 	calls     sync.WaitGroup
 	callCtx   context.Context
 	next      time.Time // when the loop must come round again
@@ -252,6 +253,7 @@ func (k *keeper) turn(now time.Time) {
 	k.meet(now)
 	if !k.stopping {
 		k.probe(now)
+		k.obey(now)
 		k.grant(now)
 		k.take(now)
 	}

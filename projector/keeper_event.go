@@ -51,7 +51,8 @@ type leaseEvent struct {
 	Old, New   checkpoint.Pair     // the row's pair before and after, as far as known
 	Checkpoint checkpoint.Sequence // committed, as far as known
 	Reason     takeReason          // leaseTaken
-	Peer       string              // leaseWanted: who asked; "" when the process stops
+	Peer       string              // leaseWanted: who asked, a worker or an operator; "" when the process stops
+	Wish       string              // leaseWanted: an operator's reason
 	Cause      error               // leaseMissed, leaseUnanswered, leaseLost
 	Misses     int                 // leaseUnanswered: how many in a row
 	Took       time.Duration       // leaseRenewed: the call
@@ -92,6 +93,9 @@ func (k *keeper) emit(e leaseEvent) {
 	}
 	if e.Peer != "" {
 		fields = append(fields, zap.String("peer", e.Peer))
+	}
+	if e.Wish != "" {
+		fields = append(fields, zap.String("wish", e.Wish))
 	}
 	if e.Kind == leaseRenewed {
 		fields = append(fields, zap.Duration("took", e.Took), zap.Duration("left", e.Left))

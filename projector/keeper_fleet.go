@@ -154,6 +154,7 @@ func (k *keeper) metThem(items map[string]map[string]string, err error, asked, n
 		return
 	}
 	k.greeted, k.asked, k.queried = true, asked, now
+	k.wishes = wishesIn(items)
 	delete(items, k.config.Worker)
 	maps.DeleteFunc(k.members, func(id string, _ *member) bool { return items[id] == nil })
 	for id, values := range items {
@@ -161,7 +162,7 @@ func (k *keeper) metThem(items map[string]map[string]string, err error, asked, n
 		if m == nil {
 			m = &member{}
 			k.members[id] = m
-			if f := values[failoverAttrib]; f != k.config.Failover.String() {
+			if f := values[failoverAttrib]; f != k.config.Failover.String() && values[phaseAttribute] != releasePhase {
 				k.config.Log.Warn("another worker has another failover time: its leases may be taken while it still works",
 					zap.String("peer", id), zap.String("failover", f), zap.Duration("own_failover", k.config.Failover))
 			}
@@ -170,7 +171,10 @@ func (k *keeper) metThem(items map[string]map[string]string, err error, asked, n
 			m.beat, m.changed = values[beatAttribute], now
 		}
 		m.out = values[phaseAttribute] != ""
-		m.wants = strings.Fields(values[wantsAttribute])
+		m.wants = nil
+		if values[phaseAttribute] != releasePhase {
+			m.wants = strings.Fields(values[wantsAttribute])
+		}
 	}
 }
 
@@ -320,6 +324,9 @@ func (k *keeper) plan(now time.Time) {
 		if s.handle != nil || !ok || row.Finished() || k.wantedByPeer(s.shard) {
 			continue
 		}
+		if w, holds := k.wish(s.shard, now); holds && w.From == k.config.Worker {
+			continue // an operator wanted it away from here
+		}
 		owned[owner] = append(owned[owner], s)
 	}
 	for _, slots := range owned {
@@ -354,6 +361,11 @@ func (k *keeper) plan(now time.Time) {
 	}
 }
 
+// free reports whether a shard is this worker's to give: held, and not yet on its way out.
+func (k *keeper) free(s *slot) bool {
+	return s.active() && s.machine.Phase() == checkpoint.Held && s.ending == nil && !s.handle.asked
+}
+
 // grant drains the shards that workers with fewer shards ask for.
 func (k *keeper) grant(now time.Time) {
 	asked := false
@@ -379,7 +391,7 @@ func (k *keeper) grant(now time.Time) {
 		}
 		for _, shard := range m.wants {
 			s := k.slots[shard]
-			if s == nil || !s.active() || s.machine.Phase() != checkpoint.Held || s.ending != nil || s.handle.asked {
+			if s == nil || !k.free(s) {
 				continue
 			}
 			if mine < f.load[id]+promised[id]+2 {

@@ -21,9 +21,11 @@ import (
 // sim is a fleet of keepers on tables in memory, in virtual time, with stand-ins for shard loops that write, settle
 // and watch over the invariants:
 //
-//   - no two workers write one shard at a time;
+//   - no two workers write one shard at a time, unless an operator's seek came between the takings of their leases: the
+//     holder learns of that by its next renewal;
 //   - a change is applied only to the row its condition describes, and only by the lease that wrote that pair;
-//   - a checkpoint never moves back, and never past what its worker wrote;
+//   - a checkpoint never moves back, but by an operator's seek, and never past what its worker wrote;
+//   - whoever takes a shard goes on from the position that stands in the row;
 //   - what was finished stays finished.
 type sim struct {
 	t        testing.TB
@@ -44,6 +46,7 @@ type sim struct {
 	events  []simEvent
 	writes  int            // changes applied
 	written map[string]int // records written, by shard
+	sought  map[string]int // seeks, by shard
 }
 
 type simEvent struct {
@@ -68,10 +71,11 @@ type simWorker struct {
 	cut    bool          // its calls of the lease table fail
 	mute   bool          // its writes of the lease table fail
 	leases map[string]*lease
+	epochs map[string]int // by shard: how many seeks there were when its newest taking was applied
 }
 
 func newSim(t testing.TB, seed uint64, shards int, failover time.Duration) *sim {
-	s := &sim{t: t, failover: failover, start: time.Now(), length: map[string]int{}, written: map[string]int{}, rng: rand.New(rand.NewPCG(seed, 1)), items: &storetest.Items{}}
+	s := &sim{t: t, failover: failover, start: time.Now(), length: map[string]int{}, written: map[string]int{}, sought: map[string]int{}, rng: rand.New(rand.NewPCG(seed, 1)), items: &storetest.Items{}}
 	for i := range shards {
 		s.shards = append(s.shards, ShardRef{ID: fmt.Sprintf("shardId-%012d", i)})
 	}
@@ -92,6 +96,9 @@ func (s *sim) breachLocked(format string, args ...any) {
 
 // script decides on every call of both tables.
 func (s *sim) script(c storetest.Call) storetest.Fault {
+	if c.Caller == operator {
+		return storetest.Fault{}
+	}
 	w := s.worker(c.Caller)
 	w.pauseWhileFrozen()
 	s.mu.Lock()
@@ -124,6 +131,9 @@ func (s *sim) script(c storetest.Call) storetest.Fault {
 // leaseScript decides on calls of the lease table, which may fail where those of the state table do not.
 func (s *sim) leaseScript(c storetest.Call) storetest.Fault {
 	f := s.script(c)
+	if c.Caller == operator {
+		return f
+	}
 	w := s.worker(c.Caller)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,28 +155,75 @@ func (s *sim) applied(caller string, c checkpoint.Change, before, after checkpoi
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writes++
-	if after.Position().Compare(before.Position()) < 0 {
+	if after.Position().Compare(before.Position()) < 0 && c.Op != checkpoint.Seek {
 		s.breachLocked("%s moved the checkpoint of %s back from %q to %q", c.Op, c.Shard, before.Checkpoint, after.Checkpoint)
 	}
 	if c.Commit != "" && recordAt(c.Commit) > s.written[c.Shard] {
 		s.breachLocked("%s committed %s of %s, of which %d records were written", c.Op, c.Commit, c.Shard, s.written[c.Shard])
 	}
 	switch c.Op {
+	case checkpoint.Seek:
+		s.sought[c.Shard]++
 	case checkpoint.Acquire:
+		for _, w := range s.workers {
+			if w.name == caller {
+				w.epochs[c.Shard] = s.sought[c.Shard]
+			}
+		}
 		if !before.Free() && before.Pair() != c.Seen.Pair() {
 			s.breachLocked("%s took %s from %v though it had seen %v", caller, c.Shard, before.Pair(), c.Seen.Pair())
+		}
+		if before.Position() != c.Seen.Position() {
+			s.breachLocked("%s took %s at %q and goes on from %q", caller, c.Shard, before.Checkpoint, c.Seen.Checkpoint)
 		}
 	case checkpoint.Renew, checkpoint.Release, checkpoint.Finish:
 		if before.Pair() != c.Held {
 			s.breachLocked("%s wrote %s of %s with %v over %v", caller, c.Op, c.Shard, c.Held, before.Pair())
 		}
-	case checkpoint.Create:
+	case checkpoint.Create, checkpoint.Reopen, checkpoint.Heal, checkpoint.Delete:
+	}
+}
+
+// operator is the caller of the tables that stands for the command line. Nothing fails for it.
+const operator = "operator"
+
+// seek sets a shard's position back by half, and reports whether the row stood as it was read.
+func (s *sim) seek(shard string) bool {
+	return s.seekBack(shard, recordAt(s.store.Row(shard).Position())/2)
+}
+
+func (s *sim) seekBack(shard string, by int) bool {
+	row := s.store.Row(shard)
+	to := sequenceAt(max(0, recordAt(row.Position())-by))
+	if to == "" {
+		return false
+	}
+	return s.store.As(operator).Apply(s.t.Context(), checkpoint.Change{Op: checkpoint.Seek, Shard: shard, Seen: row, Commit: to}) == nil
+}
+
+// insist seeks again and again while a shard is on its way from one worker to another: whoever takes it has seen it at
+// another position before.
+func (s *sim) insist(shard string) {
+	s.wish(shard)
+	for range 400 {
+		time.Sleep(5 * time.Millisecond)
+		if s.store.Row(shard).Free() {
+			s.seekBack(shard, 1)
+		}
+	}
+}
+
+// wish asks the owner of a shard to give it back.
+func (s *sim) wish(shard string) {
+	r := Release{From: s.store.Row(shard).Owner, By: "ann@bastion", Reason: "test", Until: time.Now().Add(2 * s.failover)}
+	if err := WriteRelease(s.t.Context(), s.items.As(operator), "projector-g1", shard, r); err != nil {
+		s.breach("%v", err)
 	}
 }
 
 // join adds a worker. An empty id makes one of its own.
 func (s *sim) join(name, id string, change func(*keeper)) *simWorker {
-	w := &simWorker{sim: s, name: name, done: make(chan error, 1), leases: map[string]*lease{}}
+	w := &simWorker{sim: s, name: name, done: make(chan error, 1), leases: map[string]*lease{}, epochs: map[string]int{}}
 	s.mu.Lock()
 	s.workers = append(s.workers, w)
 	s.mu.Unlock()
@@ -308,7 +365,8 @@ func (s *sim) write(w *simWorker, l *lease, record int) bool {
 		return false
 	}
 	for _, other := range s.workers {
-		if held := other.leases[l.Shard()]; other != w && !other.dead && held != nil && held.Valid() {
+		held := other.leases[l.Shard()]
+		if other != w && !other.dead && held != nil && held.Valid() && other.epochs[l.Shard()] == w.epochs[l.Shard()] {
 			s.breachLocked("%s and %s both write %s", w.name, other.name, l.Shard())
 		}
 	}

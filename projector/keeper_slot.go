@@ -25,6 +25,7 @@ type slot struct {
 	handle  *lease            // with the shard's loop, until that has given it back
 	ending  *ending           // how it is to end
 	handTo  string            // the peer it is drained for
+	heeded  Release           // the operator's wish that it was last drained for
 	writing bool              // a write of the row is on its way
 	due     time.Time         // when the next renewal or release is to be sent
 	tryAt   time.Time         // not to be created or taken before

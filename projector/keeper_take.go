@@ -103,6 +103,8 @@ func (k *keeper) take(now time.Time) {
 			continue
 		}
 		switch {
+		case row.Free() && k.shy(s, now):
+			continue
 		case row.Free():
 			s.reason = takeFree
 		case s.machine != nil && s.machine.Mine(row):
@@ -145,7 +147,7 @@ func (k *keeper) takeShare(candidates []*slot, now time.Time) {
 			s.stale = true // by the time the peer no longer asks for it, it has most likely taken it
 			continue
 		}
-		if orphaned := since.Add(2 * k.pace.terms.Failover); room <= 0 && orphaned.After(now) {
+		if orphaned := since.Add(2 * k.pace.terms.Failover); room <= 0 && orphaned.After(now) && !(s.reason == takeFree && k.bidden(s.shard, now)) {
 			k.wake(orphaned)
 			continue
 		}

@@ -381,7 +381,7 @@ func aHistory() *rapid.Generator[[]simStep] {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) simStep {
 		return simStep{
 			wait: time.Duration(rapid.IntRange(10, 15_000).Draw(t, "wait ms")) * time.Millisecond,
-			what: rapid.SampledFrom([]string{"join", "kill", "stop", "freeze", "freeze", "thaw", "hang", "hang", "answer", "cut", "mute", "answer", "down", "up", "faults", "calm"}).Draw(t, "what"),
+			what: rapid.SampledFrom([]string{"join", "kill", "stop", "freeze", "freeze", "thaw", "hang", "hang", "answer", "cut", "mute", "answer", "down", "up", "faults", "calm", "seek", "insist", "release"}).Draw(t, "what"),
 			who:  rapid.IntRange(0, 5).Draw(t, "who"),
 		}
 	}), 4, 16)
@@ -423,6 +423,12 @@ func (s *sim) live(t *testing.T, history []simStep, change func(*keeper)) {
 			s.set(func() { s.faults = 0.3 })
 		case "calm":
 			s.set(func() { s.faults = 0 })
+		case "seek":
+			s.seek(s.shards[step.who%len(s.shards)].ID)
+		case "insist":
+			s.insist(s.shards[step.who%len(s.shards)].ID)
+		case "release":
+			s.wish(s.shards[step.who%len(s.shards)].ID)
 		}
 	}
 	s.set(func() {
@@ -474,6 +480,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		plant func(*keeper)
 	}{
 		{"the pair is not part of the condition", storetest.WithoutPair, nil},
+		{"the checkpoint is not part of the condition of a taking", storetest.WithoutSight, nil},
 		{"leases are fenced late", 0, func(k *keeper) { k.pace.terms.Margin = -failover / 2 }},
 		{"rows are taken early", 0, func(k *keeper) {
 			terms := k.pace.terms

@@ -101,6 +101,9 @@ func expressionOf(c checkpoint.Change) *expression {
 		if c.Parent != "" {
 			e.assign(parentShard, c.Parent)
 		}
+		if c.Commit != "" {
+			e.assign(checkpointAt, string(c.Commit))
+		}
 	case checkpoint.Acquire:
 		e.acquire(c)
 	case checkpoint.Renew:
@@ -113,8 +116,66 @@ func expressionOf(c checkpoint.Change) *expression {
 		e.held(c)
 		e.drop(assignedTo)
 		e.assign(checkpointAt, string(checkpoint.ShardEnd))
+	case checkpoint.Seek, checkpoint.Reopen:
+		e.seek(c)
+	case checkpoint.Heal:
+		e.exactly(c.Seen)
+		e.heal(c.Seen)
+	case checkpoint.Delete:
+		e.exactly(c.Seen)
 	}
 	return e
+}
+
+// seek requires pair and checkpoint as they were seen. The guard against going back is left out: it is what seeking is for.
+func (e *expression) seek(c checkpoint.Change) {
+	seen := c.Seen
+	e.require("attribute_exists(%s)", e.name(shardID))
+	if c.Op == checkpoint.Seek {
+		e.unfinished()
+	} else {
+		e.equal(checkpointAt, string(checkpoint.ShardEnd))
+	}
+	e.asSeen(assignedTo, seen.Owner, seen, checkpoint.OwnerAttribute)
+	e.asSeen(leaseTimeout, seen.Timeout, seen, checkpoint.TimeoutAttribute)
+	e.asSeen(checkpointAt, string(seen.Checkpoint), seen, checkpoint.CheckpointAttribute)
+	e.assign(checkpointAt, string(c.Commit))
+	e.drop(assignedTo)
+}
+
+// exactly requires a row that is in every attribute as it was seen.
+func (e *expression) exactly(seen checkpoint.Row) {
+	e.require("attribute_exists(%s)", e.name(shardID))
+	for _, a := range attributesOf(seen) {
+		e.asSeen(a.name, a.value, seen, a.attribute)
+	}
+}
+
+// heal writes what is left of a row when it is healed.
+func (e *expression) heal(seen checkpoint.Row) {
+	before, after := attributesOf(seen), attributesOf(seen.Healed())
+	for i, a := range before {
+		if there := a.value != "" || (seen.Empty | seen.Wrong).Has(a.attribute); there && after[i].value == "" {
+			e.drop(a.name)
+		}
+	}
+}
+
+// attributeOf is an attribute of a row.
+type attributeOf struct {
+	name      string
+	value     string
+	attribute checkpoint.Attributes
+}
+
+func attributesOf(row checkpoint.Row) []attributeOf {
+	return []attributeOf{
+		{assignedTo, row.Owner, checkpoint.OwnerAttribute},
+		{leaseTimeout, row.Timeout, checkpoint.TimeoutAttribute},
+		{checkpointAt, string(row.Checkpoint), checkpoint.CheckpointAttribute},
+		{parentShard, row.Parent, checkpoint.ParentAttribute},
+		{claimRequest, row.Claim, checkpoint.ClaimAttribute},
+	}
 }
 
 func (e *expression) held(c checkpoint.Change) {
@@ -124,8 +185,8 @@ func (e *expression) held(c checkpoint.Change) {
 	e.commit(c.Commit)
 }
 
-// acquire requires the owner that was seen and, unless there was none, its timeout. It removes what no reader of the
-// format can read.
+// acquire requires the owner that was seen and, unless there was none, its timeout, and the checkpoint from which the
+// taker goes on. It removes what no reader of the format can read.
 func (e *expression) acquire(c checkpoint.Change) {
 	seen := c.Seen
 	e.require("attribute_exists(%s)", e.name(shardID))
@@ -134,10 +195,10 @@ func (e *expression) acquire(c checkpoint.Change) {
 	if !seen.Free() {
 		e.asSeen(leaseTimeout, seen.Timeout, seen, checkpoint.TimeoutAttribute)
 	}
+	e.asSeen(checkpointAt, string(seen.Checkpoint), seen, checkpoint.CheckpointAttribute)
 	e.assign(assignedTo, c.Next.Owner)
 	e.assign(leaseTimeout, c.Next.Timeout)
 	if seen.Unreadable() {
-		e.asSeen(checkpointAt, string(seen.Checkpoint), seen, checkpoint.CheckpointAttribute)
 		e.drop(checkpointAt)
 	}
 	switch {

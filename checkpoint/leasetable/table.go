@@ -42,6 +42,9 @@ func (t *Table) Rows(ctx context.Context) ([]checkpoint.Row, error) {
 
 // Apply makes one conditional write.
 func (t *Table) Apply(ctx context.Context, c checkpoint.Change) error {
+	if c.Op == checkpoint.Delete {
+		return t.delete(ctx, c)
+	}
 	e := expressionOf(c)
 	in := &dynamodb.UpdateItemInput{
 		TableName:                           &t.name,
@@ -64,4 +67,27 @@ func (t *Table) Apply(ctx context.Context, c checkpoint.Change) error {
 		return &checkpoint.Refused{Op: c.Op, Current: rowOf(refused.Item)}
 	}
 	return failure("UpdateItem", t.name, err)
+}
+
+// delete removes a row on a condition.
+func (t *Table) delete(ctx context.Context, c checkpoint.Change) error {
+	e := expressionOf(c)
+	in := &dynamodb.DeleteItemInput{
+		TableName:                           &t.name,
+		Key:                                 item{shardID: text(c.Shard)},
+		ConditionExpression:                 new(e.all()),
+		ExpressionAttributeNames:            e.names,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}
+	if len(e.values) > 0 {
+		in.ExpressionAttributeValues = e.values
+	}
+	_, err := t.client.api.DeleteItem(ctx, in)
+	if err == nil {
+		return nil
+	}
+	if refused, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		return &checkpoint.Refused{Op: c.Op, Current: rowOf(refused.Item)}
+	}
+	return failure("DeleteItem", t.name, err)
 }

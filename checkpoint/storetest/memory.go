@@ -49,6 +49,7 @@ type Weakness uint8
 const (
 	WithoutPair  Weakness = 1 << iota // the pair, held or seen, is not compared
 	WithoutGuard                      // a checkpoint may go back
+	WithoutSight                      // an acquire does not compare the checkpoint
 )
 
 // As returns the store as one caller sees it, so that the script can tell callers apart.
@@ -160,7 +161,11 @@ func (m *Memory) apply(caller string, c checkpoint.Change) error {
 		return &checkpoint.Refused{Op: c.Op, Current: row}
 	}
 	after := changed(c, row)
-	m.put(after)
+	if c.Op == checkpoint.Delete {
+		delete(m.rows, c.Shard)
+	} else {
+		m.put(after)
+	}
 	if m.Applied != nil {
 		m.Applied(caller, c, row, after)
 	}
@@ -168,14 +173,24 @@ func (m *Memory) apply(caller string, c checkpoint.Change) error {
 }
 
 func (m *Memory) holds(c checkpoint.Change, row checkpoint.Row, ok bool) bool {
-	if c.Op == checkpoint.Create {
+	switch c.Op {
+	case checkpoint.Create:
 		return !ok
+	case checkpoint.Heal, checkpoint.Delete:
+		c.Seen.Shard = c.Shard
+		return ok && row == c.Seen
+	case checkpoint.Reopen:
+		return ok && row.Finished() && sameEpoch(row, c.Seen)
+	case checkpoint.Acquire, checkpoint.Renew, checkpoint.Release, checkpoint.Finish, checkpoint.Seek:
 	}
 	if !ok || row.Finished() {
 		return false
 	}
+	if c.Op == checkpoint.Seek {
+		return sameEpoch(row, c.Seen)
+	}
 	if c.Op == checkpoint.Acquire {
-		return m.Weakness&WithoutPair != 0 || sameOwner(row, c.Seen)
+		return m.Weakness&WithoutPair != 0 || sameOwner(row, c.Seen) && (m.Weakness&WithoutSight != 0 || sameCheckpoint(row, c.Seen))
 	}
 	if m.Weakness&WithoutPair == 0 && row.Pair() != c.Held {
 		return false
@@ -184,23 +199,31 @@ func (m *Memory) holds(c checkpoint.Change, row checkpoint.Row, ok bool) bool {
 		!row.Wrong.Has(checkpoint.CheckpointAttribute) && row.Checkpoint.Compare(c.Commit) <= 0
 }
 
-// sameOwner is the condition of an acquire.
+// sameOwner is the condition of an acquire on owner and timeout.
 func sameOwner(row, seen checkpoint.Row) bool {
 	const owner, timeout = checkpoint.OwnerAttribute, checkpoint.TimeoutAttribute
 	if row.Owner != seen.Owner || (row.Empty ^ seen.Empty | row.Wrong ^ seen.Wrong).Has(owner) {
 		return false
 	}
-	if seen.Unreadable() && (row.Checkpoint != seen.Checkpoint || !row.Unreadable()) {
-		return false // else a sound checkpoint, written since, would be removed
-	}
 	return seen.Free() || row.Timeout == seen.Timeout && !(row.Empty^seen.Empty|row.Wrong^seen.Wrong).Has(timeout)
+}
+
+// sameCheckpoint is the condition of an acquire on the checkpoint.
+func sameCheckpoint(row, seen checkpoint.Row) bool {
+	return row.Checkpoint == seen.Checkpoint && !(row.Empty ^ seen.Empty | row.Wrong ^ seen.Wrong).Has(checkpoint.CheckpointAttribute)
+}
+
+// sameEpoch is the condition of a seek.
+func sameEpoch(row, seen checkpoint.Row) bool {
+	differ := row.Empty ^ seen.Empty | row.Wrong ^ seen.Wrong
+	return row.Pair() == seen.Pair() && !differ.Has(checkpoint.OwnerAttribute) && !differ.Has(checkpoint.TimeoutAttribute) && sameCheckpoint(row, seen)
 }
 
 func changed(c checkpoint.Change, row checkpoint.Row) checkpoint.Row {
 	const freed = checkpoint.OwnerAttribute
 	switch c.Op {
 	case checkpoint.Create:
-		return checkpoint.Row{Shard: c.Shard, Parent: c.Parent}
+		return checkpoint.Row{Shard: c.Shard, Parent: c.Parent, Checkpoint: c.Commit}
 	case checkpoint.Acquire:
 		row.Owner, row.Timeout = c.Next.Owner, c.Next.Timeout
 		if c.Seen.Unreadable() {
@@ -225,6 +248,14 @@ func changed(c checkpoint.Change, row checkpoint.Row) checkpoint.Row {
 		row.Owner, row.Checkpoint = "", checkpoint.ShardEnd
 		row.Empty &^= freed | checkpoint.CheckpointAttribute
 		row.Wrong &^= checkpoint.CheckpointAttribute
+	case checkpoint.Seek, checkpoint.Reopen:
+		row.Owner = ""
+		row.Empty &^= freed
+		row.Wrong &^= freed | checkpoint.CheckpointAttribute
+	case checkpoint.Heal:
+		return row.Healed()
+	case checkpoint.Delete:
+		return checkpoint.Row{}
 	}
 	if c.Commit != "" {
 		row.Checkpoint = c.Commit

@@ -52,6 +52,9 @@ func Run(t *testing.T, newStore func(*testing.T) Backend) {
 			} else if err != nil {
 				t.Fatal(err)
 			}
+			if want == gone {
+				want = checkpoint.Row{}
+			}
 			if diff := cmp.Diff(want, theRow(t, s)); diff != "" {
 				t.Error("row:", diff)
 			}
@@ -139,13 +142,18 @@ type suiteCase struct {
 	want   checkpoint.Row
 }
 
-var cases = slices.Concat(createCases, acquireCases, wedgeCases, renewCases, releaseCases)
+// gone is the want of a change that removes the row.
+var gone = checkpoint.Row{Shard: "gone"}
+
+var cases = slices.Concat(createCases, acquireCases, wedgeCases, renewCases, releaseCases, seekCases, healCases, deleteCases)
 
 var createCases = []suiteCase{
 	{"create makes a row", checkpoint.Row{},
 		checkpoint.Change{Op: checkpoint.Create, Shard: shard, Parent: parent}, checkpoint.Row{Shard: shard, Parent: parent}},
 	{"create of a shard without parent makes a row", checkpoint.Row{},
 		checkpoint.Change{Op: checkpoint.Create, Shard: shard}, checkpoint.Row{Shard: shard}},
+	{"create makes a row with a position", checkpoint.Row{},
+		checkpoint.Change{Op: checkpoint.Create, Shard: shard, Commit: low}, checkpoint.Row{Shard: shard, Checkpoint: low}},
 	{"create leaves a row that is there", held,
 		checkpoint.Change{Op: checkpoint.Create, Shard: shard, Parent: parent}, checkpoint.Row{}},
 }
@@ -153,10 +161,12 @@ var createCases = []suiteCase{
 var acquireCases = []suiteCase{
 	{"acquire takes a new row", checkpoint.Row{Shard: shard}, acquire(checkpoint.Row{Shard: shard}), checkpoint.Row{Shard: shard, Owner: "b", Timeout: t3}},
 	{"acquire takes a free row and leaves checkpoint, parent and claim", free, acquire(free), ownedByB(free)},
-	{"acquire takes a free row though it was used since", free,
-		acquire(with(free, func(r *checkpoint.Row) { r.Timeout, r.Checkpoint = t2, "" })), ownedByB(free)},
+	{"acquire takes a free row though its timeout is another", free,
+		acquire(with(free, func(r *checkpoint.Row) { r.Timeout = t2 })), ownedByB(free)},
+	{"acquire of a free row is refused when its position is another", free, acquire(with(free, at(high))), checkpoint.Row{}},
+	{"acquire of a free row is refused when it has a position by now", free, acquire(with(free, at(""))), checkpoint.Row{}},
 	{"acquire takes a row that is as it was seen", held, acquire(held), ownedByB(held)},
-	{"acquire takes a row whose checkpoint moved, and does not move it back", with(held, at(high)), acquire(held), ownedByB(with(held, at(high)))},
+	{"acquire is refused when the checkpoint moved", with(held, at(high)), acquire(held), checkpoint.Row{}},
 	{"acquire removes its own claim", with(held, func(r *checkpoint.Row) { r.Claim = "b" }),
 		acquire(with(held, func(r *checkpoint.Row) { r.Claim = "b" })), ownedByB(with(held, func(r *checkpoint.Row) { r.Claim = "" }))},
 	{"acquire notes the parent where there is none", checkpoint.Row{Shard: shard},

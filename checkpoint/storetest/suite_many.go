@@ -178,9 +178,14 @@ func aChange(row checkpoint.Row) *rapid.Generator[checkpoint.Change] {
 		}
 		seen.Shard = shard
 		commit := rapid.SampledFrom([]checkpoint.Sequence{"", low, high, longer}).Draw(t, "commit")
-		switch op := rapid.SampledFrom([]checkpoint.Op{checkpoint.Create, checkpoint.Acquire, checkpoint.Renew, checkpoint.Release, checkpoint.Finish}).Draw(t, "op"); op {
+		switch op := rapid.SampledFrom([]checkpoint.Op{checkpoint.Create, checkpoint.Acquire, checkpoint.Renew, checkpoint.Release, checkpoint.Finish,
+			checkpoint.Seek, checkpoint.Reopen, checkpoint.Heal, checkpoint.Delete}).Draw(t, "op"); op {
 		case checkpoint.Create:
-			return checkpoint.Change{Op: op, Parent: row.Parent}
+			return checkpoint.Change{Op: op, Parent: row.Parent, Commit: commit}
+		case checkpoint.Seek, checkpoint.Reopen:
+			return checkpoint.Change{Op: op, Seen: seen, Commit: rapid.SampledFrom([]checkpoint.Sequence{low, high, longer}).Draw(t, "to")}
+		case checkpoint.Heal, checkpoint.Delete:
+			return checkpoint.Change{Op: op, Seen: seen}
 		case checkpoint.Acquire:
 			return checkpoint.Change{Op: op, Seen: seen, Next: pair("next"), Parent: rapid.SampledFrom([]string{"", parent}).Draw(t, "known parent")}
 		case checkpoint.Renew:

@@ -25,17 +25,17 @@ import (
 func shardsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "shards",
-		Short: "See how the shards stand, and keep some or all of them from being read for a while",
+		Short: "See how the shards stand, and steer who reads them, from where, and whether at all",
 		Long: `Shards shows and steers the shards of the fleet that feeds one generation of the view. Everything goes
 through the lease table and the state table, so it works from any machine that reaches them, whether
 daemons run or not.`,
 		Example: "  projector shards list\n  projector shards pause --all --for 1h --reason \"repair of rack 2\"\n  projector shards resume --all",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return &exitError{exitUsage, errors.New("shards: say list, pause or resume")}
+			return &exitError{exitUsage, errors.New("shards: say list, pause, resume, release or seek")}
 		},
 	}
-	c.AddCommand(shardsListCommand(), shardsPauseCommand(), shardsResumeCommand())
+	c.AddCommand(shardsListCommand(), shardsPauseCommand(), shardsResumeCommand(), shardsReleaseCommand(), shardsSeekCommand())
 	return c
 }
 
@@ -136,6 +136,7 @@ func steer(c *cobra.Command, s *settings, names []string, all bool, do func(cont
 // fleetTables is the stream of a fleet and the tables that it shares.
 type fleetTables struct {
 	conf   *config.Config
+	stream *stream.Stream
 	shards []stream.Shard
 	leases *leasetable.Table
 	state  *leasetable.State
@@ -157,7 +158,8 @@ func openFleet(ctx context.Context, conf *config.Config) (*fleetTables, error) {
 	f := &fleetTables{conf: conf, role: projector.Role(view.Generation(conf.View.Generation)),
 		now: func() time.Time { return time.Now().Add(client.Clock().Ahead) }}
 	f.leases, f.state = tables(client, conf)
-	f.shards, err = stream.New(awsConf, conf.Kinesis.StreamName(), log).Shards(ctx)
+	f.stream = stream.New(awsConf, conf.Kinesis.StreamName(), log)
+	f.shards, err = f.stream.Shards(ctx)
 	if failed, ok := errors.AsType[*stream.Error](err); err != nil {
 		return nil, unreachableUnless(ok && failed.Kind == stream.Fatal, err)
 	}

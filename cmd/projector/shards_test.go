@@ -123,6 +123,15 @@ func TestShardsCommandsRefuseWhatMakesNoSense(t *testing.T) {
 		{"shards", "pause", "--all", "--for", "soon", "--reason", "why"},
 		{"shards", "resume"},
 		{"shards", "resume", "--all", "shard-00"},
+		{"shards", "seek", "--to", "trim", "--reason", "why"},
+		{"shards", "seek", "shard-00", "shard-01", "--to", "trim", "--reason", "why"},
+		{"shards", "seek", "shard-00", "--to", "trim"},
+		{"shards", "seek", "shard-00", "--reason", "why"},
+		{"shards", "seek", "shard-00", "--to", "yesterday", "--reason", "why"},
+		{"shards", "seek", "shard-00", "--to", "trim", "--reason", " "},
+		{"shards", "release", "shard-00", "--wait", "1s"},
+		{"shards", "release", "shard-00", "--reason", "two\nlines"},
+		{"shards", "release"},
 	} {
 		if len(args) > 2 {
 			args = append(args, "--config", file)
