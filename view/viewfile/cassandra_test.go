@@ -1,6 +1,7 @@
 package viewfile
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	gocql "github.com/apache/cassandra-gocql-driver/v2"
 	"go.uber.org/zap/zaptest"
 	"pgregory.net/rapid"
 
@@ -117,6 +119,48 @@ func TestAcceptedFilesConvergeInCassandra(t *testing.T) {
 			}
 			if want := fold(t, h.view, h.events).String(); got.String() != want {
 				t.Errorf("Cassandra has\n%s\nand not\n%s\nby\n%s", got, want, h.text)
+			}
+		})
+	}
+}
+
+// TestWhatNoTypeCanSayDivergesInCassandra writes what tables of a view have no words for, each with the stamps that a view
+// would give it, to a real server: what is read back is not what the events make in the order of their versions.
+func TestWhatNoTypeCanSayDivergesInCassandra(t *testing.T) {
+	stack := stacktest.Require(t)
+	session, keyspace := stack.Session(t), stack.Keyspace(t)
+	const first, second = "USING TIMESTAMP 2", "USING TIMESTAMP 3"
+	tests := []struct {
+		name, column string
+		written      []string // as they are applied
+		inOrder      string   // what the events make in the order of their versions, each once
+	}{
+		{"counter", "counter", []string{"UPDATE %s SET c = c + 1 WHERE k = 0", "UPDATE %s SET c = c + 1 WHERE k = 0"}, "1"},
+		{"list", "list<text>", []string{"UPDATE %s " + second + " SET c = c + ['b'] WHERE k = 0", "UPDATE %s " + first + " SET c = c + ['a'] WHERE k = 0"},
+			`["a", "b"]`},
+		{"frozen_set", "frozen<set<text>>", []string{"UPDATE %s " + first + " SET c = {'a'} WHERE k = 0", "UPDATE %s " + second + " SET c = {'b'} WHERE k = 0"},
+			`["a", "b"]`},
+		{"deleted", "text", []string{"UPDATE %s USING TIMESTAMP 1 SET c = 'a' WHERE k = 0", "DELETE c FROM %s " + second + " WHERE k = 0",
+			"UPDATE %s USING TIMESTAMP 1 SET c = 'b' WHERE k = 0"}, `"b"`}, // a write-once cell has the stamp of the birth
+		{"null", "text", []string{"UPDATE %s USING TIMESTAMP 1 SET c = 'a' WHERE k = 0", "UPDATE %s " + second + " SET c = null WHERE k = 0",
+			"UPDATE %s USING TIMESTAMP 1 SET c = 'b' WHERE k = 0"}, `"b"`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			table := keyspace + "." + test.name
+			statements := append([]string{"CREATE TABLE %s (k int PRIMARY KEY, c " + test.column + ")"}, test.written...)
+			for _, statement := range statements {
+				if err := session.Query(fmt.Sprintf(statement, table)).ExecContext(t.Context()); err != nil {
+					t.Fatalf("%s: %v", statement, err)
+				}
+			}
+			var got *string
+			err := session.Query(fmt.Sprintf("SELECT toJson(c) FROM %s WHERE k = 0", table)).ScanContext(t.Context(), &got)
+			if err != nil && !errors.Is(err, gocql.ErrNotFound) {
+				t.Fatal(err)
+			}
+			if got != nil && *got == test.inOrder {
+				t.Errorf("nothing diverges: %s", *got)
 			}
 		})
 	}

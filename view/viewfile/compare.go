@@ -42,8 +42,8 @@ func Compare(stored []byte, v *View) (Change, error) {
 	why := differences(before.definition, v.definition)
 	for _, t := range v.definition.without(added).types {
 		for _, column := range t.demanded {
-			why = append(why, fmt.Sprintf("column %s is set from what events of type %s did not have to have: without optional: true, events that were applied before would be poison",
-				column, t.name))
+			why = append(why, fmt.Sprintf("column %s is set from what events of type %s did not have to have or to be: events that were applied before "+
+				"would be poison, unless it is optional, without require, and no map of an array or fields of an object", column, t.name))
 		}
 	}
 	return Change{Kind: New, Why: why}, nil

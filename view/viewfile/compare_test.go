@@ -21,6 +21,7 @@ func TestCompareTellsWhatAChangeAsksFor(t *testing.T) {
 		}
 	}
 	column := add("    columns:\n", "      added: {type: text, class: revisable}\n")
+	const demanded = "column stock.added is set from what events of type counted did not have to have or to be"
 	replace := func(old, by string) func(string) string {
 		return func(file string) string { return strings.Replace(file, old, by, 1) }
 	}
@@ -44,7 +45,32 @@ func TestCompareTellsWhatAChangeAsksFor(t *testing.T) {
 		{"a column of a new type", both(add("types:\n", "  other: {a: int}\n"), add("    columns:\n", "      added: {type: frozen<other>, class: revisable}\n"),
 			add("        seen: /time\n", "        added: {optional: true, fields: {a: /a}}\n")), Additive, []view.ColumnRef{{Table: "stock", Column: "added"}}, ""},
 		{"a column that every event must have", both(column, add("        seen: /time\n", "        added: /new\n")), New, nil,
-			"column stock.added is set from what events of type counted did not have to have"},
+			demanded},
+		{"a column with a bound that events need not have met", both(column, add("        seen: /time\n",
+			"        added: {path: /f, optional: true, require: {max_length: 3}}\n")), New, nil, demanded},
+		{"a set with a least number of elements", both(add("    columns:\n", "      added: {type: set<text>, class: write_once}\n"),
+			add("        seen: /time\n", "        added: {each: /f, optional: true, require: {min_items: 2}, add: \"\"}\n")), New, nil, demanded},
+		{"a set of the elements", both(add("    columns:\n", "      added: {type: set<text>, class: write_once}\n"),
+			add("        seen: /time\n", "        added: {each: /f, optional: true, add: \"\"}\n")), Additive, []view.ColumnRef{{Table: "stock", Column: "added"}}, ""},
+		{"a set of what elements need not have", both(add("    columns:\n", "      added: {type: set<text>, class: write_once}\n"),
+			add("        seen: /time\n", "        added: {each: /f, optional: true, add: /name}\n")), New, nil, demanded},
+		{"a map in which a key may stand twice", both(add("    columns:\n", "      added: {type: \"map<text, text>\", class: revisable}\n"),
+			add("        seen: /time\n", "        added: {each: /f, optional: true, entry: {key: {path: /k, optional: true}, value: {path: /v, optional: true}}}\n")),
+			New, nil, demanded},
+		{"a map of two rules that may have one key", both(add("    columns:\n", "      added: {type: \"map<text, text>\", class: revisable}\n"),
+			add("        seen: /time\n", "        added: [{entry: {key: /note, value: /text}}, {entry: {key: /born, value: /text}}]\n")), New, nil, demanded},
+		{"a map of one entry", both(add("    columns:\n", "      added: {type: \"map<text, text>\", class: revisable}\n"),
+			add("        seen: /time\n", "        added: {entry: {key: /note, value: /text}}\n")), Additive, []view.ColumnRef{{Table: "stock", Column: "added"}}, ""},
+		{"a map like another", both(add("    columns:\n", "      added: {type: \"map<text, text>\", class: revisable}\n"),
+			add("        seen: /time\n", "        added: {each: /names, entry: {key: /k, value: /v}}\n")), Additive, []view.ColumnRef{{Table: "stock", Column: "added"}}, ""},
+		{"fields of an object that need not have had them", both(add("    columns:\n", "      added: {type: frozen<place>, class: revisable}\n"),
+			add("        seen: /time\n", "        added: {path: /f, optional: true, fields: {aisle: /aisle, shelf: /shelf}}\n")), New, nil, demanded},
+		{"fields that have places of their own", both(add("    columns:\n", "      added: {type: frozen<place>, class: revisable}\n"),
+			add("        seen: /time\n", "        added: {optional: true, fields: {aisle: /a, shelf: /b}}\n")), Additive, []view.ColumnRef{{Table: "stock", Column: "added"}}, ""},
+		{"fields with a bound", both(add("    columns:\n", "      added: {type: frozen<place>, class: revisable}\n"),
+			add("        seen: /time\n", "        added: {optional: true, fields: {aisle: /a, shelf: {path: /b, require: {min: 0}}}}\n")), New, nil, demanded},
+		{"a sum that elements need not have had", both(add("    columns:\n", "      added: {type: int, class: revisable}\n"),
+			add("        seen: /time\n", "        added: {each: /f, optional: true, sum: [/n]}\n")), New, nil, demanded},
 		{"another path", replace("on_hand: /on_hand", "on_hand: /quantity"), New, nil, `on.counted.stock.set.on_hand is "/quantity", it was "/on_hand"`},
 		{"another class", replace("seen: {type: timestamp, class: revisable}", "seen: {type: timestamp, class: write_once}"), New, nil, "tables.stock.columns.seen is"},
 		{"a column less", both(replace("      price: {type: decimal, class: revisable}\n", ""), replace("        price: /price\n", "")), New, nil, "tables.stock.columns.price is gone"},
@@ -80,6 +106,40 @@ func TestCompareTellsWhatAChangeAsksFor(t *testing.T) {
 			}
 			if test.kind == Additive && after.RevisionWithout(test.added) != before.Revision() {
 				t.Error("without the columns it is another revision")
+			}
+		})
+	}
+}
+
+// TestAnAdditionDemandsNothingThatWasDemandedOfSomeEventsOnly: what a rule asks for under a condition, or of the elements
+// of an array that may be empty, other events were applied without.
+func TestAnAdditionDemandsNothingThatWasDemandedOfSomeEventsOnly(t *testing.T) {
+	for _, test := range []struct {
+		name, before, added string
+		kind                ChangeKind
+	}{
+		{"under a condition of a rule", "tags: {add: /other, when: {path: /kind, equals: x}}", "/other", New},
+		{"under the same condition", "tags: {add: /other, when: {path: /kind, equals: x}}", "{path: /other, when: {path: /kind, equals: x}}", Additive},
+		{"under a condition of a value", "born: {path: /other, when: {path: /kind, equals: x}}", "/other", New},
+		{"for each element", "names: {each: /names, entry: {key: /k, value: {path: /other, of: event}}}", "/other", New},
+		{"in an object that may be missing", "where: {path: /other, optional: true, fields: {aisle: /aisle, shelf: /shelf}}", "/other/aisle", New},
+		{"in an object that has to be there", "where: {path: /other, fields: {aisle: /aisle, shelf: /shelf}}", "/other/aisle", Additive},
+		{"with a bound", "born: {path: /other, require: {max_length: 3}}", "/other", Additive},
+		{"with the same bound", "born: {path: /other, require: {max_length: 3}}", "{path: /other, optional: true, require: {max_length: 3}}", Additive},
+		{"with another bound", "born: {path: /other, require: {max_length: 3}}", "{path: /other, require: {max_length: 2}}", New},
+		{"as a number", "on_hand: /other", "{path: /other, as: integer}", New},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			column, _, _ := strings.Cut(test.before, ":")
+			lines := strings.Split(sound, "\n")
+			i := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "        "+column+":") })
+			lines[i] = "        " + test.before
+			before := strings.Join(lines, "\n")
+			after := strings.Replace(before, "    columns:\n", "    columns:\n      added: {type: text, class: revisable}\n", 1)
+			after = strings.Replace(after, "        seen: /time\n", "        seen: /time\n        added: "+test.added+"\n", 1)
+			got, err := Compare(mustLoad(t, before).Definition(), mustLoad(t, after))
+			if err != nil || got.Kind != test.kind {
+				t.Errorf("got %+v, %v", got, err)
 			}
 		})
 	}

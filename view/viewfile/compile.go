@@ -90,6 +90,8 @@ type compiler struct {
 	clocks   map[locus]map[form]int
 	clockN   int
 	register int
+
+	asksArrival bool // a requirement met so far is about when the record arrived
 }
 
 // locate returns the place a pointer leads to: from the event, or from the elements of an array.
@@ -166,6 +168,7 @@ func (c *compiler) within(v *value, items *node, frame string, outer *pointer) *
 	}
 	if v.require != nil {
 		e.bounds = compileBounds(v.require, v.source())
+		c.asksArrival = c.asksArrival || v.require.notAfterArrival != nil
 	}
 	c.exprs[name] = e
 	return e

@@ -62,11 +62,11 @@ func scalarOf(n *yaml.Node, typ view.Type) (view.Value, error) {
 		if typ.Kind() == view.KindInt {
 			bits = 32
 		}
-		i, err := strconv.ParseInt(n.Value, 10, bits)
-		if n.Tag != "!!int" || err != nil {
+		i, ok := decimalInteger(n, bits)
+		switch {
+		case !ok:
 			return view.Value{}, wrong
-		}
-		if bits == 32 {
+		case bits == 32:
 			return view.IntValue(int32(i)), nil
 		}
 		return view.BigintValue(i), nil
@@ -92,6 +92,17 @@ func scalarOf(n *yaml.Node, typ view.Type) (view.Value, error) {
 	case view.KindTuple, view.KindUser, view.KindSet, view.KindMap:
 	}
 	return view.Value{}, wrong
+}
+
+// decimalInteger reads an integer of at most so many bits. One with zeros in front is refused: 010 is 8 to YAML 1.1, and 10
+// to YAML 1.2.
+func decimalInteger(n *yaml.Node, bits int) (int64, bool) {
+	digits := strings.TrimLeft(n.Value, "+-")
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || len(digits) > 1 && digits[0] == '0' {
+		return 0, false
+	}
+	i, err := strconv.ParseInt(n.Value, 10, bits)
+	return i, err == nil
 }
 
 // yamlScalar writes a scalar value so that scalarOf reads it again.

@@ -91,20 +91,21 @@ func Test(dir fs.FS, seed uint64) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	if v.asksArrival() && want.arrival.IsZero() {
+	if v.asksArrival && want.arrival.IsZero() {
 		return Report{}, fmt.Errorf("%s: arrival is missing: the view requires something of times by when the record arrived", FileExpect)
 	}
-	t := tester{view: v, want: want, report: Report{View: v.Name(), Warnings: warnings, Events: len(records), Orders: orders}}
-	t.project(records)
-	t.compare(t.merge(t.events))
-	t.shuffle(rand.New(rand.NewPCG(seed, 0)))
+	t := tester{view: v, project: v.Project, want: want, records: records,
+		report: Report{View: v.Name(), Warnings: warnings, Events: len(records), Orders: orders}}
+	t.run(seed)
 	return t.report, nil
 }
 
-// record is an event of a folder.
+// record is an event of a folder, and what became of it in the first order.
 type record struct {
-	name string
-	data []byte
+	name   string
+	data   []byte
+	poison bool
+	passed bool // it is applied, as expected
 }
 
 func readRecords(dir fs.FS) ([]record, error) {
@@ -123,14 +124,14 @@ func readRecords(dir fs.FS) ([]record, error) {
 			return nil, fmt.Errorf("read an event: %w", err)
 		}
 		if one {
-			out = append(out, record{f.Name(), data})
+			out = append(out, record{name: f.Name(), data: data})
 			continue
 		}
 		line := 0
 		for text := range bytes.Lines(data) {
 			line++
 			if text = bytes.TrimSpace(text); len(text) > 0 {
-				out = append(out, record{fmt.Sprintf("%s:%d", f.Name(), line), text})
+				out = append(out, record{name: fmt.Sprintf("%s:%d", f.Name(), line), data: text})
 			}
 		}
 	}
@@ -140,80 +141,86 @@ func readRecords(dir fs.FS) ([]record, error) {
 	return out, nil
 }
 
-// asksArrival tells whether a rule of the file is about when a record arrived.
-func (v *View) asksArrival() bool {
-	return strings.Contains(string(v.canonical), "not_after_arrival: ")
-}
-
 // tester applies events and notes differences.
 type tester struct {
-	view   *View
-	want   *expectation
-	report Report
-	events []projected
-}
-
-// projected is what became of an event.
-type projected struct {
-	name   string
-	result view.Result
+	view    *View
+	project func(view.Record) (view.Result, error) // the view's
+	want    *expectation
+	records []record
+	report  Report
+	events  []view.Result // of the records that are applied, in their order
 }
 
 func (t *tester) differ(d Difference) { t.report.Differences = append(t.report.Differences, d) }
 
-func (t *tester) project(records []record) {
-	met := map[string]bool{}
-	for _, r := range records {
-		result, err := t.view.Project(view.Record{Data: r.data, Arrival: t.want.arrival})
-		expected := t.want.poison[r.name]
-		met[r.name] = true
-		poison, isPoison := view.AsPoison(err)
-		switch {
-		case err == nil && expected == "":
-			t.events = append(t.events, projected{r.name, result})
-		case err == nil:
-			t.differ(Difference{What: fmt.Sprintf("%s is applied, expected poison: %s", r.name, expected)})
-		case isPoison && string(poison.Code) == expected:
-			t.report.Poison++
-		default:
-			t.report.Poison++
-			t.differ(Difference{What: fmt.Sprintf("%s is poison: %v", r.name, err)})
+func (t *tester) run(seed uint64) {
+	rows := map[string]view.Mutation{}
+	for i := range t.records {
+		r := &t.records[i]
+		if result := t.expect(r); r.passed {
+			t.events = append(t.events, result)
+			apply(rows, result.Mutations)
 		}
 	}
+	t.expectNoOther()
+	t.compare(rows)
+	if inOrder := t.fold(); !sameValues(rows, inOrder) {
+		t.reportOrder(rows, inOrder, "the events in the order of their versions end in another value: "+
+			"an event type says a write-once cell twice, or versions or births are not what event says")
+	}
+	t.shuffle(rand.New(rand.NewPCG(seed, 0)), rows)
+}
+
+// expect projects a record for the first time and holds what becomes of it against what is expected.
+func (t *tester) expect(r *record) view.Result {
+	result, err := t.project(view.Record{Data: r.data, Arrival: t.want.arrival})
+	expected := t.want.poison[r.name]
+	poison, isPoison := view.AsPoison(err)
+	r.poison, r.passed = err != nil, err == nil && expected == ""
+	switch {
+	case r.passed:
+		return result
+	case !r.poison:
+		t.differ(Difference{What: fmt.Sprintf("%s is applied, expected poison: %s", r.name, expected)})
+		return result
+	case !isPoison || string(poison.Code) != expected:
+		t.differ(Difference{What: fmt.Sprintf("%s is poison: %v", r.name, err)})
+	}
+	t.report.Poison++
+	return result
+}
+
+// expectNoOther notes what is expected of records that are not there.
+func (t *tester) expectNoOther() {
 	for _, name := range slices.Sorted(maps.Keys(t.want.poison)) {
-		if !met[name] {
+		if !slices.ContainsFunc(t.records, func(r record) bool { return r.name == name }) {
 			t.differ(Difference{What: fmt.Sprintf("%s is expected to be poison, and there is no such event", name)})
 		}
 	}
 }
 
-// merge applies events in their order by the rule of Cassandra.
-func (t *tester) merge(events []projected) map[string]view.Mutation {
-	rows := map[string]view.Mutation{}
-	for _, e := range events {
-		for _, m := range e.result.Mutations {
-			id := m.RowKey()
-			rows[id] = view.Mutation{Table: m.Table, Key: m.Key, Cells: view.Merge(rows[id].Cells, m.Cells)}
-		}
+// apply merges mutations into rows by the rule of Cassandra.
+func apply(rows map[string]view.Mutation, mutations []view.Mutation) {
+	for _, m := range mutations {
+		id := m.RowKey()
+		rows[id] = view.Mutation{Table: m.Table, Key: m.Key, Cells: view.Merge(rows[id].Cells, m.Cells)}
 	}
-	return rows
 }
 
 // fold applies events in the order of their versions: each overwrites what it sets.
 func (t *tester) fold() map[string]view.Mutation {
 	inOrder := slices.Clone(t.events)
-	slices.SortStableFunc(inOrder, func(a, b projected) int {
-		return cmp.Or(strings.Compare(a.result.Event.Entity, b.result.Event.Entity), cmp.Compare(a.result.Event.EntityVersion, b.result.Event.EntityVersion))
+	slices.SortStableFunc(inOrder, func(a, b view.Result) int {
+		return cmp.Or(strings.Compare(a.Event.Entity, b.Event.Entity), cmp.Compare(a.Event.EntityVersion, b.Event.EntityVersion))
 	})
 	rows := map[string]view.Mutation{}
 	for i, e := range inOrder {
-		for _, m := range e.result.Mutations {
-			later := slices.Clone(m.Cells)
-			for j := range later {
-				later[j].Stamp = view.Stamp(i + 1)
+		for _, m := range e.Mutations {
+			m.Cells = slices.Clone(m.Cells)
+			for j := range m.Cells {
+				m.Cells[j].Stamp = view.Stamp(i + 1)
 			}
-			id := m.RowKey()
-			rows[id] = view.Mutation{Table: m.Table, Key: m.Key, Cells: view.Merge(rows[id].Cells, later)}
+			apply(rows, []view.Mutation{m})
 		}
 	}
 	return rows
@@ -232,7 +239,7 @@ func (t *tester) compare(rows map[string]view.Mutation) {
 	for _, id := range slices.Sorted(maps.Keys(t.want.rows)) {
 		if _, there := rows[id]; !there {
 			want := t.want.rows[id]
-			t.differ(Difference{Table: want.table.Name, Row: t.keyText(want.table.Name, want.key), What: "the row is expected, and is not there"})
+			t.differ(Difference{want.table.Name, t.keyText(want.table.Name, want.key), "", "the row is expected, and is not there"})
 		}
 	}
 }
@@ -314,46 +321,61 @@ func valueText(c view.Column, v view.Value) string {
 	}
 }
 
-// shuffle applies the events in other orders, with repetitions, and holds the rows against those of the first order and
-// against the order of their versions.
-func (t *tester) shuffle(random *rand.Rand) {
-	first := values(t.merge(t.events))
-	if inOrder := values(t.fold()); !maps.EqualFunc(first, inOrder, maps.Equal[map[cellPlace]view.Value, map[cellPlace]view.Value]) {
-		t.reportOrder(inOrder, first, "the events in the order of their versions end in another value: an event type says a write-once cell twice, or versions or births are not what event says")
-	}
+// shuffle applies the records in other orders, with repetitions, and holds the rows against those of the first order. Every
+// record is projected anew each time: that the merging of mutations knows no order is sure, and that a view makes the same
+// mutations whatever it was given before is what the orders are to show.
+func (t *tester) shuffle(random *rand.Rand, first map[string]view.Mutation) {
 	for range orders {
-		again := slices.Clone(t.events)
-		for range len(t.events) / 2 {
-			again = append(again, t.events[random.IntN(len(t.events))])
+		again := slices.Clone(t.records)
+		for range len(t.records) / 2 {
+			again = append(again, t.records[random.IntN(len(t.records))])
 		}
 		random.Shuffle(len(again), func(i, j int) { again[i], again[j] = again[j], again[i] })
-		if other := values(t.merge(again)); !maps.EqualFunc(first, other, maps.Equal[map[cellPlace]view.Value, map[cellPlace]view.Value]) {
-			t.reportOrder(other, first, "another order of the events ends in another value")
+		rows := map[string]view.Mutation{}
+		for _, r := range again {
+			result, err := t.project(view.Record{Data: r.data, Arrival: t.want.arrival})
+			if r.poison != (err != nil) {
+				t.differ(Difference{What: r.name + " is applied in one order of the events, and is poison in another"})
+				return
+			}
+			if r.passed {
+				apply(rows, result.Mutations)
+			}
+		}
+		if !sameValues(first, rows) {
+			t.reportOrder(first, rows, "another order of the events ends in another value")
 			return
 		}
 	}
 }
 
-// values returns the cells of rows without their stamps.
-func values(rows map[string]view.Mutation) map[string]map[cellPlace]view.Value {
-	out := map[string]map[cellPlace]view.Value{}
-	for id, row := range rows {
-		cells := map[cellPlace]view.Value{}
-		for _, c := range row.Cells {
-			cells[cellPlace{c.Column, c.Path}] = c.Value
-		}
-		out[id] = cells
-	}
-	return out
+// sameValues tells whether rows have the same cells with the same values, whatever their stamps.
+func sameValues(a, b map[string]view.Mutation) bool {
+	return maps.EqualFunc(a, b, func(a, b view.Mutation) bool { return maps.Equal(values(a), values(b)) })
 }
 
-func (t *tester) reportOrder(one, other map[string]map[cellPlace]view.Value, what string) {
-	rows := t.merge(t.events)
-	for _, id := range slices.Sorted(maps.Keys(other)) {
-		row := rows[id]
+// values returns the cells of a row without their stamps.
+func values(row view.Mutation) map[cellPlace]view.Value {
+	cells := map[cellPlace]view.Value{}
+	for _, c := range row.Cells {
+		cells[cellPlace{c.Column, c.Path}] = c.Value
+	}
+	return cells
+}
+
+// reportOrder notes each cell in which the rows of two orders differ.
+func (t *tester) reportOrder(one, other map[string]view.Mutation, what string) {
+	all := maps.Clone(one)
+	maps.Copy(all, other)
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		row, a, b := all[id], values(one[id]), values(other[id])
+		cells := maps.Clone(a)
+		maps.Copy(cells, b)
 		for _, c := range t.table(row.Table).AllColumns() {
-			for _, p := range slices.SortedFunc(maps.Keys(other[id]), func(a, b cellPlace) int { return a.path.Compare(b.path) }) {
-				if p.column == c.Name && one[id][p] != other[id][p] {
+			for _, p := range slices.SortedFunc(maps.Keys(cells), func(a, b cellPlace) int { return a.path.Compare(b.path) }) {
+				x, inOne := a[p]
+				y, inOther := b[p]
+				if p.column == c.Name && (inOne != inOther || x != y) {
 					t.differ(Difference{row.Table, t.keyText(row.Table, row.Key), cellText(c, p), what})
 				}
 			}

@@ -27,7 +27,7 @@ func unchecked(t testing.TB, text string) *View {
 	if r.definition == nil || r.definition.event == nil {
 		t.Fatalf("cannot be built at all: %v", r.mistakes)
 	}
-	return newView(r.definition)
+	return newView(r.definition, r.definition.canonical())
 }
 
 // rows are tables as they stand, by row and cell, without stamps.

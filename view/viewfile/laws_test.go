@@ -281,7 +281,7 @@ func TestTheLawWouldFailWithoutTheProver(t *testing.T) {
 		if len(r.mistakes) == 0 || strings.Contains((&Mistakes{r.mistakes}).Error(), "has no path") {
 			return
 		}
-		v := newView(r.definition)
+		v := newView(r.definition, r.definition.canonical())
 		var events []string
 		for _, data := range drawHistory(rt, v, d) {
 			if _, err := v.Project(view.Record{Data: []byte(data), Arrival: goldenArrival}); err == nil {

@@ -16,13 +16,14 @@ func Load(name string, text []byte) (*View, []Warning, error) {
 	if len(l.mistakes) > 0 {
 		return nil, l.warnings, &Mistakes{l.mistakes}
 	}
-	return newView(l.definition), l.warnings, nil
+	return newView(l.definition, l.canonical), l.warnings, nil
 }
 
 // reading is a file that was read, with what there is to say of it.
 type reading struct {
 	notes
 	definition *definition
+	canonical  []byte // of a file in which nothing is refused
 }
 
 // read reads a file. The definition is whole if nothing is refused.
@@ -34,8 +35,22 @@ func read(name string, text []byte) reading {
 		p.prove()
 		l.warnUnused(d)
 	}
+	r := reading{definition: d}
+	if len(l.mistakes) == 0 {
+		if r.canonical = d.canonical(); len(r.canonical) > maxFile {
+			l.refuseLength(d.at)
+		}
+	}
 	l.sort()
-	return reading{l.notes, d}
+	r.notes = l.notes
+	return r
+}
+
+// refuseLength refuses a file whose canonical text is one that no file may have: view_state keeps it, and it is read from
+// there as files are.
+func (l *loader) refuseLength(at place) {
+	l.refuse(at, fmt.Sprintf("written out for each type and table that stand in one key with others, the file has more than %d bytes", maxFile),
+		"split the view")
 }
 
 func (l *loader) read(text []byte) *definition {

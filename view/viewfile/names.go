@@ -15,21 +15,17 @@ type nameSet struct {
 	names   []seenName // of the objects that are open, the innermost last
 	spelled []byte     // names that were written with escapes, as they are meant
 	objects uint32     // begun so far
-	table   []nameSlot // names of wide objects; a power of two in length
-	used    int
+	table   []seenName // of wide objects that are or were open; a power of two in length
+	used    int        // slots of table that are taken
 }
 
-// seenName is a name of an object that is open.
+// seenName is a name of an object that is open. Objects are numbered from 1, so that in the table the names of one are
+// not those of another, and the zero seenName is an empty slot.
 type seenName struct {
 	hash       uint64
 	start, end int32
+	object     uint32
 	escaped    bool // it stands in spelled, and not in the record
-}
-
-// nameSlot is a name in the table. Objects are numbered, so what closed objects leave behind is never found again.
-type nameSlot struct {
-	object uint32 // 0: empty
-	name   seenName
 }
 
 // wide is how many names of an object are searched one by one.
@@ -42,6 +38,12 @@ func hashOf(name []byte) uint64 { return maphash.Bytes(nameSeed, name) }
 
 func (s *nameSet) reset() {
 	s.names, s.spelled, s.objects = s.names[:0], s.spelled[:0], 0
+	if cap(s.names) > kept {
+		s.names = nil
+	}
+	if cap(s.spelled) > 8*kept {
+		s.spelled = nil
+	}
 	switch {
 	case s.used == 0:
 	case len(s.table) > kept || len(s.table) > 1024 && s.used < len(s.table)/16:
@@ -60,8 +62,8 @@ func (s *nameSet) text(n seenName, data []byte) []byte {
 	return data[n.start:n.end]
 }
 
-// add adds a name to the object whose names begin at first, and tells whether it is new there.
-func (s *nameSet) add(n seenName, object uint32, first int, data []byte) bool {
+// add adds a name to its object, whose names begin at first, and tells whether it is new there.
+func (s *nameSet) add(n seenName, first int, data []byte) bool {
 	text := s.text(n, data)
 	count := len(s.names) - first
 	if count < wide {
@@ -75,44 +77,57 @@ func (s *nameSet) add(n seenName, object uint32, first int, data []byte) bool {
 	}
 	if count == wide { // from now on the table is asked
 		for _, other := range s.names[first:] {
-			s.put(other, object)
+			s.put(other)
 		}
 	}
-	for at := s.home(n.hash, object); len(s.table) > 0 && s.table[at].object != 0; at = (at + 1) & (len(s.table) - 1) {
-		if slot := &s.table[at]; slot.object == object && slot.name.hash == n.hash && bytes.Equal(s.text(slot.name, data), text) {
+	for at := s.home(n); s.table[at].object != 0; at = (at + 1) & (len(s.table) - 1) {
+		if other := s.table[at]; other.object == n.object && other.hash == n.hash && bytes.Equal(s.text(other, data), text) {
 			return false
 		}
 	}
+	s.put(n)
 	s.names = append(s.names, n)
-	s.put(n, object)
 	return true
 }
 
-func (s *nameSet) home(hash uint64, object uint32) int {
-	return int((hash ^ uint64(object)*0x9e3779b97f4a7c15) & uint64(max(len(s.table), 1)-1))
+func (s *nameSet) home(n seenName) int {
+	return int((n.hash ^ uint64(n.object)*0x9e3779b97f4a7c15) & uint64(len(s.table)-1))
 }
 
 // put adds a name to the table, which it keeps at most half full.
-func (s *nameSet) put(n seenName, object uint32) {
+func (s *nameSet) put(n seenName) {
 	if 2*(s.used+1) > len(s.table) {
-		old := s.table
-		s.table = make([]nameSlot, max(256, 2*len(old)))
-		for _, slot := range old {
-			if slot.object != 0 {
-				s.place(slot)
-			}
-		}
+		s.rebuild()
 	}
-	s.place(nameSlot{object, n})
-	s.used++
+	s.place(n)
 }
 
-func (s *nameSet) place(slot nameSlot) {
-	at := s.home(slot.name.hash, slot.object)
+// rebuild makes room in the table. Only the names of objects that are open are asked for again, and those of all others go:
+// the table grows with what is open at one time, and not with the event. That it is four times as long as they are many
+// leaves room for as many again before the next time. A name may stand in it twice, which does no harm.
+func (s *nameSet) rebuild() {
+	size := max(256, len(s.table))
+	for size < 4*len(s.names) {
+		size *= 2
+	}
+	if size == len(s.table) {
+		clear(s.table)
+	} else {
+		s.table = make([]seenName, size)
+	}
+	s.used = 0
+	for _, open := range s.names {
+		s.place(open)
+	}
+}
+
+func (s *nameSet) place(n seenName) {
+	at := s.home(n)
 	for s.table[at].object != 0 {
 		at = (at + 1) & (len(s.table) - 1)
 	}
-	s.table[at] = slot
+	s.table[at] = n
+	s.used++
 }
 
 // object reads the members of an object whose brace was read, and calls member with each name once it is known to be the
@@ -142,14 +157,14 @@ func (r *reader) name(object uint32, first int) (seenName, bool) {
 		return seenName{}, false
 	}
 	end := int32(r.json.InputOffset()) - 1
-	n := seenName{start: end + 2 - int32(len(quoted)), end: end}
+	n := seenName{start: end + 2 - int32(len(quoted)), end: end, object: object}
 	if bytes.IndexByte(quoted, '\\') >= 0 {
 		n.start, n.escaped = int32(len(r.seen.spelled)), true
 		r.seen.spelled, _ = jsontext.AppendUnquote(r.seen.spelled, quoted) // the decoder has checked it
 		n.end = int32(len(r.seen.spelled))
 	}
 	n.hash = hashOf(r.seen.text(n, r.data))
-	if !r.seen.add(n, object, first, r.data) {
+	if !r.seen.add(n, first, r.data) {
 		r.broken = fmt.Errorf("%s: byte %d: the name stands twice in its object", cut(string(r.json.StackPointer()), 80), int(end)+1-len(quoted)+1)
 		return n, false
 	}

@@ -21,7 +21,11 @@ type loader struct {
 	notes
 	userTypes map[string]*userType
 	tables    map[string]*tableDefinition
+	written   int // bytes that the section on has at least when it is written out
 }
+
+// spell counts what a name under on comes to at least.
+func (l *loader) spell(name string) { l.written += len(name) + len("  : 1\n") }
 
 func at(n *yaml.Node, where string) place { return place{max(n.Line, 1), max(n.Column, 1), where} }
 
@@ -99,7 +103,8 @@ func (l *loader) refuseSyntax(err error) {
 			}
 		}
 	}
-	l.refuse(place{line, 1, ""}, "this is not YAML: "+short(text), "look at this line and those beside it, for what is not closed or not indented like its neighbours")
+	l.refuse(place{line, 1, ""}, "this is not YAML: "+short(text),
+		"look at this line and those beside it, for what is not closed or not indented like its neighbours")
 }
 
 // plain refuses what would let one file be read in two ways: anchors, aliases, merge keys and tags.
@@ -254,8 +259,8 @@ func (l *loader) boolean(n *yaml.Node, where string) (value, ok bool) {
 
 // count reads an integer from least to 2^31 − 1.
 func (l *loader) count(n *yaml.Node, where string, least int) (int, bool) {
-	i, err := strconv.ParseInt(n.Value, 10, 32)
-	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || err != nil || int(i) < least {
+	i, ok := decimalInteger(n, 32)
+	if !ok || int(i) < least {
 		l.refuse(at(n, where), fmt.Sprintf("must be an integer of at least %d, is %s", least, describeNode(n)), "write such a number")
 		return 0, false
 	}

@@ -60,7 +60,7 @@ func (c *compiler) program(d *definition, t *typeDefinition, every *typeDefiniti
 		entity = d.event.entity
 	}
 	for _, v := range entity {
-		p.entity = append(p.entity, c.entity(d, t, v))
+		p.entity = append(p.entity, c.entity(d, t, every, v))
 	}
 	for _, source := range []*typeDefinition{every, t} {
 		if source == nil {
@@ -78,22 +78,39 @@ func (c *compiler) program(d *definition, t *typeDefinition, every *typeDefiniti
 	return p
 }
 
-// entity compiles a place of the entity as the key column that has it reads it.
-func (c *compiler) entity(d *definition, t *typeDefinition, place *value) *expr {
+// entity compiles a place of the entity as the key column that has it reads it: of the tables that the type writes, or else
+// of any other.
+func (c *compiler) entity(d *definition, t, every *typeDefinition, place *value) *expr {
+	var others []*writeDefinition
 	for _, table := range d.tables {
 		w := t.write(table)
-		if w == nil {
-			w = &writeDefinition{table: table}
+		if w == nil && every != nil {
+			w = every.write(table)
 		}
-		for i := range table.table.Keys() {
-			if v := w.key(i); v != nil {
-				if e := c.carrier(v, place, nil); e != nil {
-					return e
-				}
-			}
+		if w == nil {
+			others = append(others, &writeDefinition{table: table})
+		} else if e := c.holder(w, place); e != nil {
+			return e
+		}
+	}
+	for _, w := range others {
+		if e := c.holder(w, place); e != nil {
+			return e
 		}
 	}
 	return c.value(place, nil, "")
+}
+
+// holder compiles the part of a row's key that is a place of the entity, nil if none is.
+func (c *compiler) holder(w *writeDefinition, place *value) *expr {
+	for i := range w.table.table.Keys() {
+		if v := w.key(i); v != nil {
+			if e := c.carrier(v, place, nil); e != nil {
+				return e
+			}
+		}
+	}
+	return nil
 }
 
 // carrier compiles the part of a key that is a place of the entity.
@@ -104,11 +121,8 @@ func (c *compiler) carrier(key, place *value, outer *pointer) *expr {
 	if len(key.fields) == 0 {
 		return c.within(key, nil, "", outer)
 	}
-	if key.path != nil {
-		outer = key.path.below(outer)
-	}
 	for _, f := range key.fields {
-		if e := c.carrier(f.value, place, outer); e != nil {
+		if e := c.carrier(f.value, place, key.inner(outer)); e != nil {
 			return e
 		}
 	}

@@ -27,6 +27,8 @@ type View struct {
 	ignore   bool                  // types that are not named
 	runs     sync.Pool
 	known    string // a type, for messages
+
+	asksArrival bool // a rule is about when the record arrived
 }
 
 // eventPrograms reads what every event has.
@@ -49,11 +51,12 @@ type attribute struct {
 var _ view.Extensible = (*View)(nil)
 
 // newView compiles a definition in which nothing is refused.
-func newView(d *definition) *View {
-	v := &View{definition: d, canonical: d.canonical(), name: d.view, envelope: d.event.envelope, ignore: d.others == ignored,
+func newView(d *definition, canonical []byte) *View {
+	v := &View{definition: d, canonical: canonical, name: d.view, envelope: d.event.envelope, ignore: d.others == ignored,
 		types: map[string]*program{}, bases: map[string][]*program{}}
 	v.revision = revisionOf(v.canonical)
-	c := &compiler{root: newRoot(), debezium: v.envelope == envelopeDebezium, exprs: map[string]*expr{}, steps: map[string]*step{}, clocks: map[locus]map[form]int{}}
+	c := &compiler{root: newRoot(), debezium: v.envelope == envelopeDebezium,
+		exprs: map[string]*expr{}, steps: map[string]*step{}, clocks: map[locus]map[form]int{}}
 	v.root = c.root
 	v.compileEvent(c, d)
 	var every *typeDefinition
@@ -76,6 +79,7 @@ func newView(d *definition) *View {
 		v.known = t.name
 	}
 	c.root.seal()
+	v.asksArrival = c.asksArrival
 	registers, clocks, steps := c.register, c.clockN, len(c.steps)
 	v.runs.New = func() any {
 		return &run{registers: make([]register, registers), clocks: make([]clock, clocks), done: make([]cellRange, steps)}
@@ -94,7 +98,7 @@ func (v *View) compileEvent(c *compiler, d *definition) {
 	v.event = eventPrograms{id: value(e.id), typ: value(e.typ), schema: value(e.schema), version: value(e.version), time: value(e.time),
 		birth: value(e.birth), trace: value(e.trace), schemaInType: e.schemaInType, tombstones: e.tombstones}
 	for _, place := range e.entity {
-		v.event.entity = append(v.event.entity, c.entity(d, &typeDefinition{}, place))
+		v.event.entity = append(v.event.entity, c.entity(d, &typeDefinition{}, nil, place))
 	}
 	for _, a := range e.attributes {
 		v.event.attributes = append(v.event.attributes, attribute{a.name, value(a.value)})
@@ -130,7 +134,7 @@ func (v *View) Project(record view.Record) (view.Result, error) {
 
 func (v *View) project(r *run) (view.Result, error) {
 	r.readEvent(v.root)
-	if v.envelope == envelopeDebezium && r.null && (r.within || r.broken != nil) {
+	if v.envelope == envelopeDebezium && r.empty() {
 		return v.tombstone(r)
 	}
 	if r.broken != nil {
@@ -228,7 +232,8 @@ func (v *View) refuseType(r *run, typ string, schema int) {
 		r.fail(0, view.CodeUnknownSchemaVersion, fmt.Errorf("%s: %d: must be a schema version of %s that the view names, such as %d",
 			r.pointer(v.event.schema.at.node), schema, cut(base, 80), newest))
 	default:
-		r.fail(0, view.CodeUnknownSchemaVersion, fmt.Errorf("%s: %q: must be %s in a schema version that the view names, such as v%d", where, cut(typ, 40), cut(base, 80), newest))
+		r.fail(0, view.CodeUnknownSchemaVersion, fmt.Errorf("%s: %q: must be %s in a schema version that the view names, such as v%d",
+			where, cut(typ, 40), cut(base, 80), newest))
 	}
 }
 

@@ -11,9 +11,9 @@ import (
 // prover holds a definition against the conditions under which any order and any repetition of an entity's events ends
 // in the rows that the events make in version order. They are:
 //
-//  1. Every row belongs to one entity: each place of the entity stands in the same key column for every event type that
-//     writes the table, and nothing is lost on the way there. Otherwise events whose versions say nothing of each other
-//     would meet in one row.
+//  1. Every row belongs to one entity: each place of the entity stands in the same key column, or field of one, for every
+//     event type that writes the table, and nothing is lost on the way there. Otherwise events whose versions say nothing
+//     of each other would meet in one row.
 //  2. Every key column is known from every event that writes the row.
 //  3. A write-once cell is written by one event type, through one rule: all its writes carry the entity's birth, so a
 //     second value would win or lose by its bytes.
@@ -64,118 +64,6 @@ func (p *prover) proveKeys(t *tableDefinition) {
 	}
 }
 
-// carry says how a key column stands to a place of the entity.
-type carry int
-
-const (
-	carriesNothing carry = iota
-	carriesPart          // it is made of the place, but two entities may have one value
-	carriesWhole
-)
-
-// carries tells whether equal values of key mean equal values of the entity's place.
-func carries(key, entity *value, outer *pointer) carry {
-	if len(key.fields) > 0 {
-		best := carriesNothing
-		for _, f := range key.fields {
-			base := outer
-			if key.path != nil {
-				base = key.path.below(outer)
-			}
-			best = max(best, carries(f.value, entity, base))
-		}
-		return best
-	}
-	if key.path == nil || key.sum != nil {
-		return carriesNothing
-	}
-	path := key.path
-	if !key.ofEvent {
-		path = path.below(outer)
-	}
-	switch {
-	case path.text != entity.path.text:
-		return carriesNothing
-	case key.letters != "" && entity.letters != "":
-		return carriesWhole
-	case lossy(key):
-		return carriesPart
-	}
-	return carriesWhole
-}
-
-// lossy tells whether two values at a path may become one: letters lose their case, times what is finer than the year,
-// the month or the millisecond.
-func lossy(v *value) bool {
-	return v.take != "" || v.letters != "" || v.typ.Kind() == view.KindTimestamp && v.as != "epoch_s" && v.as != "epoch_ms" ||
-		slices.ContainsFunc(v.fields, func(f namedValue) bool { return lossy(f.value) })
-}
-
-func (p *prover) proveEntity(t *tableDefinition) {
-	var columns [][]bool // by place of the entity: which key columns carry it for all event types so far
-	keys := t.table.Keys()
-	for _, w := range p.writers(t) {
-		if slices.ContainsFunc(w.typ.entity, func(v *value) bool { return v == nil }) {
-			return
-		}
-		entity := p.entity(w.typ)
-		if columns == nil {
-			for range entity {
-				columns = append(columns, slices.Repeat([]bool{true}, len(keys)))
-			}
-		}
-		if len(entity) != len(columns) {
-			return // refused where it is said
-		}
-		for i, place := range entity {
-			p.proveOneEntity(w, place, columns[i])
-		}
-	}
-}
-
-func (p *prover) entity(t *typeDefinition) []*value {
-	if t.entity != nil {
-		return t.entity
-	}
-	return p.d.event.entity
-}
-
-// proveOneEntity refuses a row that events of two entities may write, and clears the columns that do not carry the place.
-func (p *prover) proveOneEntity(w writer, place *value, columns []bool) {
-	keys := w.write.table.table.Keys()
-	whole, common, part := false, false, ""
-	for i, k := range keys {
-		v := w.write.key(i)
-		if v == nil {
-			return // refused as a missing key
-		}
-		switch carries(v, place, nil) {
-		case carriesWhole:
-			whole = true
-			common = common || columns[i]
-			continue
-		case carriesPart:
-			part = k.Name
-		case carriesNothing:
-		}
-		columns[i] = false
-	}
-	pointer := place.path.text
-	switch {
-	case whole && common:
-	case whole:
-		p.refuse(w.write.at, fmt.Sprintf("events of type %s have %s, a place of the entity, in another key column than other types: rows of two entities may be one",
-			w.typ.name, pointer), "use the same key column for the same place of the entity in every type")
-	case part != "":
-		p.refuse(w.write.at, fmt.Sprintf("%s names the entity, and key column %s keeps only a part of it (case, take, and a timestamp's milliseconds lose something): "+
-			"events of two entities would write one row, and their versions say nothing of each other", pointer, part),
-			"use the path as it is; where letters do not tell entities apart, say so: entity: [{path: "+pointer+", case: upper}]")
-	default:
-		p.refuse(w.write.at, fmt.Sprintf("a row can belong to two entities: %s names the entity and is in no key column for events of type %s, so versions that say nothing of each other would meet in one row",
-			pointer, w.typ.name), "add a key column with path: "+pointer)
-	}
-}
-
 func (p *prover) proveWriteOnce(t *tableDefinition) {
 	type writing struct {
 		writer
@@ -194,13 +82,14 @@ func (p *prover) proveWriteOnce(t *tableDefinition) {
 		writings := byColumn[c.Name]
 		for i, w := range writings {
 			if w.typ.name == everyType {
-				p.refuse(w.set.at, `"*" stands for every event type, and a write-once cell has one: of two events' values the one with the larger bytes would stay`, do)
+				p.refuse(w.set.at, `"*" stands for every event type, and a write-once cell has one: `+
+					"of two events' values the one with the larger bytes would stay", do)
 				continue
 			}
 			for a, r := range w.set.rules {
 				if r.key != nil && lossy(r.key) {
-					p.refuse(r.key.at, "the key of a write-once entry keeps only a part of what it is made of: two entries could become one, and of their values the one with the larger bytes would stay",
-						"use the path as it is, or make the column revisable")
+					p.refuse(r.key.at, "the key of a write-once entry keeps only a part of what it is made of ("+lost+"): two entries could become one, "+
+						"and of their values the one with the larger bytes would stay", "use the path as it is, or make the column revisable")
 				}
 				if slices.ContainsFunc(w.set.rules[:a], func(other *rule) bool { return !apart(r, other) }) {
 					p.refuse(r.at, "two rules write entries of one write-once map: if they write one key, the value with the larger bytes would stay",
@@ -209,8 +98,10 @@ func (p *prover) proveWriteOnce(t *tableDefinition) {
 			}
 			for _, other := range writings[:i] {
 				if other.typ.base != w.typ.base && other.typ.name != everyType && !allApart(w.set.rules, other.set.rules) {
-					p.refuse(w.set.at, fmt.Sprintf("types %s (line %d) and %s both write this write-once cell: both writes have the entity's birth for a timestamp, "+
-						"so the value with the larger bytes would stay, and not the later one", other.typ.name, other.set.at.line, w.typ.name), do)
+					p.refuse(w.set.at, fmt.Sprintf("types %s (line %d) and %s both write this write-once cell: both writes have the entity's birth "+
+						"for a timestamp, so the value with the larger bytes would stay, and not the later one",
+						other.typ.name, other.set.at.line, w.typ.name), do)
+					break // one is reason enough: of a hundred types all pairs would be told
 				}
 			}
 		}
@@ -233,13 +124,20 @@ func allApart(a, b []*rule) bool {
 	return true
 }
 
+// every returns what the file says of all types, nil for nothing.
+func (p *prover) every() *typeDefinition {
+	if i := slices.IndexFunc(p.d.types, func(t *typeDefinition) bool { return t.name == everyType }); i >= 0 {
+		return p.d.types[i]
+	}
+	return nil
+}
+
 // proveSingleCells refuses a column that an event would set both for its type and for all types.
 func (p *prover) proveSingleCells() {
-	i := slices.IndexFunc(p.d.types, func(t *typeDefinition) bool { return t.name == everyType })
-	if i < 0 {
+	every := p.every()
+	if every == nil {
 		return
 	}
-	every := p.d.types[i]
 	for _, t := range p.d.types {
 		if t == every || t.ignored {
 			continue
@@ -250,12 +148,13 @@ func (p *prover) proveSingleCells() {
 				continue
 			}
 			if w.when != nil || all.when != nil || !sameKeys(w, all) {
-				p.refuse(w.at, fmt.Sprintf(`%q in line %d writes this table as well, and an event has one row of it under one condition`, everyType, all.at.line),
-					"say key and when for neither of them, or write the types out")
+				p.refuse(w.at, fmt.Sprintf(`%q in line %d writes this table as well, and an event has one row of it under one condition`,
+					everyType, all.at.line), "say key and when for neither of them, or write the types out")
 			}
 			for _, s := range w.sets {
 				if j := slices.IndexFunc(all.sets, func(o *setDefinition) bool { return o.column.Name == s.column.Name }); j >= 0 {
-					p.refuse(s.at, fmt.Sprintf(`%q in line %d sets this column as well, so one event would set it twice`, everyType, all.sets[j].at.line), "keep one of the two")
+					p.refuse(s.at, fmt.Sprintf(`%q in line %d sets this column as well, so one event would set it twice`,
+						everyType, all.sets[j].at.line), "keep one of the two")
 				}
 			}
 		}

@@ -32,6 +32,11 @@ func (l *loader) readConditions(o *object, v *value, u use) *value {
 		if v.when = l.readCondition(when, o.where("when"), u.inEach); v.when == nil {
 			return nil
 		}
+		if u.inEach && !v.when.ofEvent && (v.ofEvent || v.constant != nil) {
+			l.refuse(v.when.at, "the value is not of an element of the array, and the condition is: it would be met for some elements and not for others",
+				"say when beside each, or of: event in the condition as well")
+			return nil
+		}
 	}
 	if require != nil {
 		if v.path == nil || len(v.fields) > 0 {

@@ -58,8 +58,11 @@ func (r *reader) readEvent(root *node) {
 	default:
 		v, err := r.json.ReadValue()
 		if r.broken = err; err == nil {
-			r.null = v.Kind() == jsontext.KindNull
 			r.broken = fmt.Errorf("%s: must be a JSON object", shorten(string(v)))
+			if v.Kind() == jsontext.KindNull {
+				_, err := r.json.ReadToken()
+				r.null = errors.Is(err, io.EOF) // with something behind it, it is no JSON text
+			}
 		}
 	}
 	if r.broken != nil {
@@ -71,6 +74,9 @@ func (r *reader) readEvent(root *node) {
 		r.broken = err
 	}
 }
+
+// empty tells whether the record is nothing at all, or null, or one sound object whose payload is null.
+func (r *reader) empty() bool { return r.null && (!r.within || r.broken == nil) }
 
 // read reads a value into the slots of n and of all below it, in the frame that begins at base.
 func (r *reader) read(n *node, base int) {

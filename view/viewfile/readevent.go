@@ -172,6 +172,7 @@ func (l *loader) judgeVersion(e *eventDefinition) {
 		l.warn(e.version.at, "pos begins again with every file of the binary log: a row changed in two files would take the older change for the newer. "+
 			"Use it only where the log is never rotated, or a sequence that the source keeps itself")
 	case "/source/ts_ms", "/ts_ms", "/source/ts_us", "/source/ts_ns":
-		l.warn(e.version.at, "two changes of one row may have one time, and the version has to grow with every change. Use the log's position, such as /source/lsn, where there is one")
+		l.warn(e.version.at, "two changes of one row may have one time, and the version has to grow with every change. "+
+			"Use the log's position, such as /source/lsn, where there is one")
 	}
 }

@@ -50,7 +50,8 @@ func (l *loader) readTable(m member) *tableDefinition {
 	if n := o.get("clustering"); n != nil {
 		t.table.Clustering = l.readKeys(t, n, o.where("clustering"), true)
 	}
-	if n := o.need("provenance", "say provenance: all to keep every event's reference in each row, for entities of bounded life, or last to keep the latest"); n != nil {
+	const provenance = "say provenance: all to keep every event's reference in each row, for entities of bounded life, or last to keep the latest"
+	if n := o.need("provenance", provenance); n != nil {
 		switch word, _ := l.oneOf(n, o.where("provenance"), "all", "last"); word {
 		case "all":
 			t.table.Provenance = view.ProvenanceAll

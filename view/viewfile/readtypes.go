@@ -28,8 +28,13 @@ func (l *loader) readOn(n *yaml.Node, d *definition) {
 				continue
 			}
 			seen[name] = m.at
+			l.spell(name)
 			if t := l.readEventType(m, name, d); t != nil {
 				d.types = append(d.types, t)
+			}
+			if l.written > maxFile {
+				l.refuseLength(m.at)
+				return
 			}
 		}
 	}
@@ -144,6 +149,9 @@ func (l *loader) readWrite(t *typeDefinition, m member) {
 			continue
 		}
 		w := &writeDefinition{at: m.at, table: table, keys: map[string]*value{}}
+		if l.spell(name); l.written > maxFile {
+			return // refused with the type
+		}
 		l.readInto(w, m)
 		if first := t.write(table); first != nil {
 			l.join(first, w)
@@ -164,6 +172,7 @@ func (l *loader) readInto(w *writeDefinition, m member) {
 	if n := o.need("set", "add set: {column: /pointer}, or set: {} to note only that the event happened"); n != nil {
 		members, _ := l.members(n, o.where("set"), "write set: {column: /pointer}, or set: {} to note only that the event happened")
 		for _, column := range members {
+			l.spell(column.name)
 			l.readSet(w, column)
 		}
 	}

@@ -60,6 +60,7 @@ func (l *loader) readValue(n *yaml.Node, where string, typ view.Type, u use) *va
 	if !l.readSource(&o, v, u) || !l.readForm(&o, v) {
 		return nil
 	}
+	u.inEach = u.inEach || v.each != nil && v.sum == nil
 	if node := o.get("of"); node != nil {
 		if word, ok := l.oneOf(node, o.where("of"), "event"); !ok {
 			return nil
@@ -131,9 +132,8 @@ func (l *loader) readSource(o *object, v *value, u use) bool {
 			if v.each = l.readPointer(each, o.where("each"), false); v.each == nil {
 				return false
 			}
-			u.inEach = true
 		}
-		v.path = l.readPointer(path, o.where("path"), u.inEach)
+		v.path = l.readPointer(path, o.where("path"), u.inEach || each != nil)
 		return v.path != nil
 	}
 	return false

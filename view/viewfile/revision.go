@@ -25,9 +25,11 @@ func (v *View) Definition() []byte { return slices.Clone(v.canonical) }
 // RevisionWithout returns the revision of the same file without these columns and without what sets them. Columns that
 // the view does not have make no difference.
 //
-// What decides whether an event is poison is no part of a column: where a column is set from what no event had to have
-// before, and is not optional, the revision is one that no file without the column has. Otherwise events that were
-// applied would be parked under the same revision.
+// What decides whether an event is poison is no part of a column: where what sets it demands what no event had to have or to
+// be before, the revision is one that no file without the column has. Otherwise events that were applied would be parked
+// under the same revision. One thing remains, because no file could grow without it: where an event says a new optional
+// member in another form than the file does (another JSON type, or some fields of a frozen value and not the others), it is
+// parked from then on.
 func (v *View) RevisionWithout(added []view.ColumnRef) string {
 	return revisionOf(v.definition.without(added).canonical())
 }
@@ -58,7 +60,7 @@ func (d *definition) without(added []view.ColumnRef) *definition {
 		known := less.demands(d.event)
 		for _, w := range t.writes {
 			for _, s := range w.sets {
-				if gone(w.table.table.Name, s.column.Name) && demandsMore(s, known) {
+				if gone(w.table.table.Name, s.column.Name) && !known.cover(s.demands(w.conditions())) {
 					less.demanded = append(less.demanded, w.table.table.Name+"."+s.column.Name)
 				}
 			}
@@ -66,80 +68,4 @@ func (d *definition) without(added []view.ColumnRef) *definition {
 		out.types = append(out.types, &less)
 	}
 	return &out
-}
-
-func demandsMore(s *setDefinition, known map[string]bool) bool {
-	return slices.ContainsFunc(s.demands(), func(demand string) bool { return !known[demand] })
-}
-
-// demands returns what events of the type have to have, written as values are.
-func (t *typeDefinition) demands(e *eventDefinition) map[string]bool {
-	all := map[string]bool{}
-	add := func(demands []string) {
-		for _, demand := range demands {
-			all[demand] = true
-		}
-	}
-	for _, v := range []*value{e.id, e.typ, e.version, e.time, e.birth} {
-		if v != nil {
-			add(v.demands(nil))
-		}
-	}
-	for _, c := range t.checks {
-		if c.each == nil {
-			add(c.demands(nil))
-		}
-	}
-	for _, w := range t.writes {
-		if w.when != nil {
-			continue // demanded of some events only
-		}
-		for i := range w.table.table.Keys() {
-			add(w.key(i).demands(nil))
-		}
-		for _, s := range w.sets {
-			add(s.demands())
-		}
-	}
-	return all
-}
-
-func (s *setDefinition) demands() []string {
-	var out []string
-	for _, r := range s.rules {
-		switch {
-		case r.optional || r.when != nil && r.each == nil && r.key == nil && r.value.optional:
-		case r.each != nil:
-			out = append(out, r.canonical(s.column.Type.Kind()))
-		default:
-			if r.key != nil {
-				out = append(out, r.key.demands(nil)...)
-			}
-			out = append(out, r.value.demands(nil)...)
-		}
-	}
-	return out
-}
-
-// demands returns the places that must be there for the value, as they are read.
-func (v *value) demands(outer *pointer) []string {
-	switch {
-	case v == nil || v.optional || v.constant != nil:
-		return nil
-	case v.fields != nil:
-		inner := outer
-		if v.path != nil {
-			inner = v.path.below(outer)
-		}
-		var out []string
-		for _, f := range v.fields {
-			out = append(out, f.value.demands(inner)...)
-		}
-		return out
-	}
-	text := v.canonical()
-	if v.path != nil && outer != nil && !v.ofEvent {
-		text = outer.text + " " + text
-	}
-	return []string{v.typ.String() + " " + text}
 }

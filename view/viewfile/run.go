@@ -79,7 +79,10 @@ func (r *run) end() {
 		r.slots = nil
 	}
 	if cap(r.cells) > kept {
-		r.cells, r.order = nil, nil
+		r.cells = nil
+	}
+	if cap(r.order) > kept {
+		r.order = nil
 	}
 	if cap(r.bytes) > 8*kept {
 		r.bytes = nil

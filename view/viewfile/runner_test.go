@@ -1,9 +1,12 @@
 package viewfile
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"penstock/view"
 )
 
 // exampleFolder is a folder as a user would write it.
@@ -79,6 +82,68 @@ func TestTheRunnerTellsEventsThatBreakTheirAuthorsWord(t *testing.T) {
 	}
 	if !found {
 		t.Errorf("got %v", report.Differences)
+	}
+}
+
+// TestTheRunnerTellsAViewThatRemembers plants views whose mutations depend on what they were given before.
+func TestTheRunnerTellsAViewThatRemembers(t *testing.T) {
+	text := []byte("rows: {stock: [{warehouse: W, sku: S, on_hand: 7}]}")
+	v := mustLoad(t, restated)
+	tests := []struct {
+		name string
+		bend func(calls int, result *view.Result) error
+		want string
+	}{
+		{"not at all", func(int, *view.Result) error { return nil }, ""},
+		{"in a value", func(calls int, result *view.Result) error {
+			for _, m := range result.Mutations {
+				for i := range m.Cells {
+					if m.Cells[i].Column == "on_hand" && calls > 40 {
+						m.Cells[i].Value = view.IntValue(8)
+					}
+				}
+			}
+			return nil
+		}, "stock (warehouse = 'W', sku = 'S') on_hand: another order of the events ends in another value"},
+		{"in what is poison", func(calls int, _ *view.Result) error {
+			if calls > 40 {
+				return &view.Poison{Stage: view.StageDecode, Code: view.CodeMalformedField, Err: errors.New("enough")}
+			}
+			return nil
+		}, "is applied in one order of the events, and is poison in another"},
+		{"in a cell that is not there", func(calls int, result *view.Result) error {
+			if calls > 40 {
+				result.Mutations = nil
+			}
+			return nil
+		}, "on_hand: another order of the events ends in another value"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			want, err := readExpectation(FileExpect, text, v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			calls := 0
+			runner := tester{view: v, want: want, records: []record{
+				{name: "a", data: []byte(stockEvent("1", `,"on_hand":6`))}, {name: "b", data: []byte(stockEvent("2", `,"on_hand":7`))},
+			}, project: func(r view.Record) (view.Result, error) {
+				result, err := v.Project(r)
+				calls++
+				if bent := test.bend(calls, &result); bent != nil {
+					err = bent
+				}
+				return result, err
+			}}
+			runner.run(1)
+			var all []string
+			for _, d := range runner.report.Differences {
+				all = append(all, d.String())
+			}
+			if (test.want == "") != (len(all) == 0) || !strings.Contains(strings.Join(all, "\n"), test.want) {
+				t.Errorf("got %q, want %q", all, test.want)
+			}
+		})
 	}
 }
 

@@ -40,12 +40,13 @@ func Scaffold(samples [][]byte) (file []byte, unsure []string, err error) {
 func sampleObject(data []byte) (map[string]any, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
-	var doc map[string]any
-	if err := d.Decode(&doc); err != nil {
+	var value any
+	if err := d.Decode(&value); err != nil {
 		return nil, err
 	}
-	if doc == nil {
-		return nil, errors.New("null: must be a JSON object")
+	doc, ok := value.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("%s: must be a JSON object", shorten(string(bytes.TrimSpace(data))))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("must be one JSON object, not several values")
@@ -159,13 +160,22 @@ func withRow(doc map[string]any) map[string]any {
 	return out
 }
 
-// The names under which producers have an event's properties, the likeliest first.
+// The names under which producers have an event's properties, the likeliest first. Capitals and underscores make no
+// difference: aggregateVersion is aggregate_version.
 var (
-	typeNames    = []string{"type", "event_type", "eventtype", "kind", "event", "event_name", "eventname", "action", "op", "name"}
-	idNames      = []string{"event_id", "eventid", "id", "uuid", "message_id", "messageid"}
-	versionNames = []string{"version", "lsn", "sequence", "seq", "sequence_number", "sequencenumber", "revision", "offset", "event_version"}
-	timeNames    = []string{"time", "timestamp", "at", "occurred_at", "occurredat", "event_time", "created_at", "createdat", "updated_at", "ts", "ts_ms", "date"}
+	typeNames    = []string{"type", "event_type", "kind", "event", "event_name", "action", "op", "name"}
+	idNames      = []string{"event_id", "id", "uuid", "message_id"}
+	versionNames = []string{"version", "aggregate_version", "entity_version", "lsn", "sequence", "seq", "sequence_number", "revision", "offset",
+		"event_version"}
+	timeNames = []string{"time", "timestamp", "at", "occurred_at", "event_time", "created_at", "updated_at", "ts", "ts_ms", "date"}
 )
+
+// isVersionName tells whether a name that is none of versionNames may be that of a version: of what it is one, nobody can
+// know. These versions are not the entity's.
+func isVersionName(name string) bool {
+	return strings.HasSuffix(name, "_version") &&
+		!slices.Contains([]string{"schema_version", "spec_version", "api_version", "app_version", "format_version", "data_version", "client_version"}, name)
+}
 
 // findEvent finds the event's own properties.
 func (s *scaffold) findEvent() {
@@ -173,14 +183,14 @@ func (s *scaffold) findEvent() {
 	switch s.envelope {
 	case envelopeCloudEvents:
 		s.typ, s.id, s.time = &property{pointer: "/type"}, &property{pointer: "/id"}, &property{pointer: "/time"}
-		s.version = s.find(versionNames, isVersion, "/data", "")
+		s.version = s.findVersion("/data", "")
 	case envelopeDebezium:
 		s.typ, s.time = &property{pointer: "/op"}, &property{pointer: "/ts_ms", as: "epoch_ms"}
 		s.version = s.find([]string{"lsn", "scn", "pos", "ts_us", "ts_ms"}, isVersion, "/source")
 	default:
 		s.typ = s.find(typeNames, isText, "")
 		s.id = s.find(idNames, isText, "")
-		s.version = s.find(versionNames, isVersion, "", "/payload", "/data", "/metadata", "/meta")
+		s.version = s.findVersion("", "/payload", "/data", "/metadata", "/meta")
 		s.time = s.find(timeNames, isTime, "", "/payload", "/data", "/metadata", "/meta")
 	}
 	fallback := func(p **property, what, pointer, as, advice string) {
@@ -204,18 +214,36 @@ func (s *scaffold) findEvent() {
 	s.findEntity()
 }
 
+// findVersion finds an integer that is called a version.
+func (s *scaffold) findVersion(within ...string) *property {
+	if found := s.find(versionNames, isVersion, within...); found != nil {
+		return found
+	}
+	return s.findWhere(isVersionName, isVersion, within...)
+}
+
 // find returns the first property of one of the names that every sample has in a fitting form.
 func (s *scaffold) find(names []string, fits func(values []any) (as string, ok bool), within ...string) *property {
 	for _, name := range names {
-		for _, outer := range within {
-			for _, member := range s.members(outer) {
-				if strings.ToLower(member) != name {
-					continue
-				}
-				pointer := outer + "/" + escapeToken(member)
-				if as, ok := fits(s.values(pointer)); ok {
-					return &property{pointer: pointer, as: as}
-				}
+		plain := strings.ReplaceAll(name, "_", "")
+		if found := s.findWhere(func(member string) bool { return member == name || member == plain }, fits, within...); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+// findWhere returns the first property with a name, in snake_case, that will do, and that every sample has in a fitting
+// form.
+func (s *scaffold) findWhere(will func(name string) bool, fits func(values []any) (as string, ok bool), within ...string) *property {
+	for _, outer := range within {
+		for _, member := range s.members(outer) {
+			if !will(strings.ToLower(snake(member))) {
+				continue
+			}
+			pointer := outer + "/" + escapeToken(member)
+			if as, ok := fits(s.values(pointer)); ok {
+				return &property{pointer: pointer, as: as}
 			}
 		}
 	}
