@@ -11,8 +11,8 @@ export GOFLAGS := -mod=readonly -pgo=off
 TOOL := $(GO) tool -modfile=tools/go.mod
 
 # What `make prove` can prove, and its defaults.
-PROOFS := crash
-RUNS ?= 20
+PROOFS := crash sim
+RUNS ?= $(if $(filter sim,$(P)),5000,20)
 SEED ?=
 
 .DEFAULT_GOAL := help
@@ -22,8 +22,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## start a stack, feed it 5,000 orders, kill a daemon half-way, compare every row; about a minute; RESHARD=1 splits and merges shards, too
-	$(GO) run ./localstack/demo $(if $(RESHARD),--reshard)
+demo: ## start a stack, feed it 5,000 orders, kill a daemon half-way, compare every row; about a minute; RESHARD=1 splits and merges shards, too; READER=fanout subscribes to them
+	$(GO) run ./localstack/demo $(if $(RESHARD),--reshard) $(if $(READER),--reader $(READER))
 
 .PHONY: dev
 dev: ## start a stack and a daemon, keep them running, and say what to type next
@@ -43,6 +43,7 @@ check: ## gofmt, vet, staticcheck, go fix and the import fences; starts nothing
 .PHONY: test
 test: check ## check, then all tests with the race detector on one local stack; under 15 minutes
 	$(GO) build -race ./...
+	$(GO) test -count=1 -run '^TestNoScheduleBreaksAnInvariant$$' ./localstack/sim # ten times as many schedules as under the race detector
 	localstack/with-stack.sh $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --post-run-command tools/tally.sh \
 		-- -race -count=1 -timeout 15m -p 1 ./...
 
@@ -63,9 +64,11 @@ pgo: ## profile the pipeline under load for the compiler, as cmd/projector/defau
 	$(GO) run ./localstack/bench -pairs 1 -warmup 20s -pgo $(CURDIR)/cmd/projector/default.pgo
 
 .PHONY: prove
-prove: ## repeat a proof on one stack: make prove P=crash [RUNS=20] [SEED=n]
+prove: ## repeat a proof: P=crash on one stack, or P=sim in virtual time [RUNS=20, of sim 5000] [SEED=n]
 ifeq ($(filter $(PROOFS),$(P)),)
-	@echo "usage: make prove P=PROOF [RUNS=20] [SEED=n], where PROOF is one of: $(PROOFS)" >&2; exit 2
+	@echo "usage: make prove P=PROOF [RUNS=n] [SEED=n], where PROOF is one of: $(PROOFS)" >&2; exit 2
+else ifeq ($(P),sim)
+	PROVE=$(P) RUNS=$(RUNS) SEED=$(SEED) $(GO) test -count=1 -timeout 0 -v -run '^TestProve$$' ./localstack/sim
 else
 	PROVE=$(P) RUNS=$(RUNS) SEED=$(SEED) localstack/with-stack.sh \
 		$(GO) test -count=1 -timeout 0 -v -run '^TestProve$$' ./localstack/e2e

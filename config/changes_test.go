@@ -88,6 +88,7 @@ func TestARotatedPasswordIsNoChangeButAnotherOneIs(t *testing.T) {
 func TestEveryKeyCanBeCompared(t *testing.T) {
 	other := map[string]string{
 		"application": "other", "view.name": "stock", "view.file": "f", "view.generation": "2", "kinesis.stream": "other", "kinesis.start": "2026-11-21T10:00:00Z", "kinesis.on_loss": "continue",
+		"kinesis.reader": "fanout", "kinesis.consumer": "other",
 		"leases.failover": "11s", "leases.worker": "w", "cassandra.hosts": "b", "cassandra.keyspace": "other", "cassandra.datacenter": "dc2",
 		"cassandra.consistency": "ALL", "cassandra.replication_factor": "1", "cassandra.timeout": "4s", "cassandra.username": "me",
 		"cassandra.password": "p", "cassandra.password_file": "f", "cassandra.tls": "required", "cassandra.tls_ca_file": "f",

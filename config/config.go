@@ -38,10 +38,18 @@ type View struct {
 
 // Kinesis is the stream that is read.
 type Kinesis struct {
-	Stream string // a name or an ARN; see StreamName and ARN
-	Start  Start
-	OnLoss string // "stop" or "continue"
+	Stream   string // a name or an ARN; see StreamName and ARN
+	Reader   string // "polling" or "fanout"
+	Consumer string // empty for the application; see ConsumerName
+	Start    Start
+	OnLoss   string // "stop" or "continue"
 }
+
+// How shards are read.
+const (
+	ReaderPolling = "polling"
+	ReaderFanOut  = "fanout"
+)
 
 // What a shard does when records left the stream before they were read.
 const (

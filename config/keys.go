@@ -73,6 +73,15 @@ var keys = []Key{
 				"or its ARN, such as arn:aws:kinesis:eu-west-1:123456789012:stream/orders"},
 		func(c *Config) *string { return &c.Kinesis.Stream },
 		"Stream to read. It is never created. An ARN must be of the region that the AWS SDK is set to.")),
+	oneOf("kinesis.reader", ReaderPolling, Rule{OneOf: []string{ReaderPolling, ReaderFanOut}},
+		func(c *Config) *string { return &c.Kinesis.Reader },
+		"How shards are read: by polling, whose quotas all readers of the stream share, or by enhanced fan-out, which has 2 MB a second "+
+			"and shard to itself and costs extra."),
+	text("kinesis.consumer", "",
+		Rule{Pattern: `^[A-Za-z0-9_.-]{1,128}$`, Words: "up to 128 letters, digits, dots, hyphens and underscores"},
+		func(c *Config) *string { return &c.Kinesis.Consumer },
+		"Name that fan-out subscribes under, in place of the application's; generations after the first add -gN to it. setup registers it. "+
+			"Of two fleets with one name, each takes the other's subscriptions."),
 	one(Key{Name: "kinesis.start", Type: Text, Default: "trim_horizon", Rule: startRule,
 		Doc: "Where to begin a stream that has no checkpoint yet: its oldest record, or the first that arrived at a time or later."},
 		func(c *Config) *Start { return &c.Kinesis.Start }, parseStart),

@@ -56,6 +56,7 @@ func Load(s Sources) (*Config, error) {
 	l.credentials(c, origins)
 	l.tls(c)
 	l.listeners(c)
+	l.consumer(c)
 	if len(l.mistakes) > 0 {
 		sortMistakes(l.mistakes)
 		return nil, &Error{Mistakes: l.mistakes}
@@ -128,6 +129,7 @@ const (
 	viewName     = "view.name"
 	viewFile     = "view.file"
 	streamKey    = "kinesis.stream"
+	consumerKey  = "kinesis.consumer"
 	listen       = "telemetry.listen"
 	admin        = "telemetry.admin"
 	password     = "cassandra.password"

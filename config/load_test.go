@@ -52,7 +52,7 @@ func TestDefaultsFillWhatIsNotGiven(t *testing.T) {
 	want := &Config{
 		Application: "shop",
 		View:        View{Name: "order", Generation: 1},
-		Kinesis:     Kinesis{Stream: "orders", OnLoss: OnLossStop},
+		Kinesis:     Kinesis{Stream: "orders", Reader: ReaderPolling, OnLoss: OnLossStop},
 		Leases:      Leases{Failover: 10 * time.Second},
 		Cassandra: Cassandra{
 			Hosts: []string{"cassandra-1", "cassandra-2:9043"}, Keyspace: "orders", Datacenter: "dc1",
@@ -383,7 +383,7 @@ func TestSettingsAreInTheTablesOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := c.Settings()
-	if len(s) != 23 || s[0].Key.Name != "application" || s[0].Value != "shop" || s[0].Origin.Layer != Environment ||
+	if len(s) != 24 || s[0].Key.Name != "application" || s[0].Value != "shop" || s[0].Origin.Layer != Environment ||
 		s[len(s)-1].Value != "20s" {
 		t.Errorf("got %d: %+v", len(s), s)
 	}

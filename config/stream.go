@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -28,6 +30,30 @@ func (k Kinesis) StreamName() string {
 		return k.Stream
 	}
 	return strings.TrimPrefix(parts[arnResource], "stream/")
+}
+
+// ConsumerName returns the name that the generation's fleet subscribes under with fan-out. Each generation has its own, as
+// it has its own leases: readers under one name take each other's subscriptions.
+func (c *Config) ConsumerName() string {
+	name := cmp.Or(c.Kinesis.Consumer, c.Application)
+	if c.View.Generation > 1 {
+		name += "-g" + strconv.Itoa(c.View.Generation)
+	}
+	return name
+}
+
+// maxConsumerName is the length of the longest name of a consumer
+// (https://docs.aws.amazon.com/kinesis/latest/APIReference/API_RegisterStreamConsumer.html).
+const maxConsumerName = 128
+
+// consumer refuses a name that no consumer can have: an application's may be longer.
+func (l *loader) consumer(c *Config) {
+	name := c.ConsumerName()
+	if c.Kinesis.Reader != ReaderFanOut || l.wrong[consumerKey] || len(name) <= maxConsumerName {
+		return
+	}
+	l.mistake(Mistake{Key: consumerKey, Value: name, Origin: c.Origin(consumerKey),
+		Rule: fmt.Sprintf("has %d characters: give a name that has at most %d with the generation's ending", len(name), maxConsumerName)})
 }
 
 // CheckRegion refuses a stream given by the ARN of another region than the one the AWS SDK is set to: its calls would

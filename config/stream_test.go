@@ -79,3 +79,32 @@ func TestANamesakeOfAnotherAccountIsRefused(t *testing.T) {
 		t.Errorf("a name is of any account: %v", err)
 	}
 }
+
+func TestEachGenerationHasAConsumerOfItsOwn(t *testing.T) {
+	long := strings.Repeat("a", 150)
+	for _, c := range []struct{ application, consumer, generation, reader, want, mistake string }{
+		{"shop", "", "1", "fanout", "shop", ""},
+		{"shop", "", "2", "fanout", "shop-g2", ""},
+		{"shop", "view", "1", "fanout", "view", ""},
+		{"shop", "view", "12", "fanout", "view-g12", ""},
+		{long, "", "1", "polling", long, ""},
+		{long, "view", "1", "fanout", "view", ""},
+		{long, "", "1", "fanout", "", "has 150 characters"},
+		{"shop", long[:126], "2", "fanout", "", "has 129 characters"},
+		{"shop", long[:128], "1", "fanout", long[:128], ""},
+		{"shop", "a/b", "1", "fanout", "", "up to 128 letters"},
+	} {
+		env := slices.Concat(requiredByEnvironment, []string{"PENSTOCK_APPLICATION=" + c.application, "PENSTOCK_KINESIS_CONSUMER=" + c.consumer,
+			"PENSTOCK_VIEW_GENERATION=" + c.generation, "PENSTOCK_KINESIS_READER=" + c.reader})
+		got, err := Load(Sources{Env: env})
+		if c.mistake != "" {
+			if m := mistakesOf(t, err); len(m) != 1 || m[0].Key != "kinesis.consumer" || !strings.Contains(m[0].Rule, c.mistake) {
+				t.Errorf("%+v: %v", c, err)
+			}
+			continue
+		}
+		if err != nil || got.ConsumerName() != c.want {
+			t.Errorf("%+v: got %v", c, err)
+		}
+	}
+}

@@ -56,6 +56,8 @@ const (
 	recordsProcessed
 	recordsSize
 	getRecordsDuration
+	subscriptions
+	subscriptionEnds
 	processDuration
 
 	writeDuration
@@ -162,8 +164,14 @@ var catalogue = [instruments]Instrument{
 		Question: "How near is a shard to its 2 MB/s?"},
 	getRecordsDuration: {Name: "messaging.client.operation.duration", Kind: Histogram, Unit: "s", bounds: callBounds,
 		Attributes: []string{systemAttribute, operationAttribute, sourceAttribute, errorAttribute},
-		Meaning:    "One call of GetRecords. error.type is throttled, transient or rewind, and absent when the service answered.",
+		Meaning:    "One call of GetRecords, or of SubscribeToShard with kinesis.reader: fanout. error.type is throttled, transient or rewind, and absent when the service answered.",
 		Question:   "Is Kinesis slow, or throttled by other consumers of the stream?"},
+	subscriptions: {Name: "penstock.subscriptions.begun", Kind: Counter,
+		Meaning:  "Subscriptions to shards that Kinesis granted, with kinesis.reader: fanout. One lasts five minutes at most.",
+		Question: "How often is reading interrupted? More than once in five minutes for a shard has a reason, which penstock.subscriptions.ended tells."},
+	subscriptionEnds: {Name: "penstock.subscriptions.ended", Kind: Counter, Attributes: []string{reasonAttribute},
+		Meaning:  "Subscriptions that ended, by why: turnover, shard_end and closed are in order; pressure: events were not taken; stall: it fell silent; taken_over: somebody else subscribed as our consumer; error.",
+		Question: "Why does fan-out pause? Pressure means that writing does not keep up; taken_over that two fleets share one kinesis.consumer."},
 	processDuration: {Name: "messaging.process.duration", Kind: Histogram, Unit: "s", bounds: append([]float64{.0001, .0005}, callBounds...),
 		Attributes: []string{systemAttribute, operationAttribute, sourceAttribute},
 		Meaning:    "Projecting the records of one batch.",

@@ -67,8 +67,11 @@ func of(pairs ...string) metric.MeasurementOption {
 
 // begin makes counters of failures start at 0: of one that only appears with the first failure, the increase is missed.
 func (x *Metrics) begin() {
-	for _, i := range []instrument{letterFailures, lostLeases, losses, progressFailures, recordsForeign} {
+	for _, i := range []instrument{letterFailures, lostLeases, losses, progressFailures, recordsForeign, subscriptions} {
 		x.made.counters[i].Add(context.Background(), 0)
+	}
+	for _, why := range stream.Endings() {
+		x.made.counters[subscriptionEnds].Add(context.Background(), 0, of(reasonAttribute, string(why)))
 	}
 	for _, result := range x.checks {
 		x.made.counters[freshnessChecks].Add(context.Background(), 0, result...)
@@ -84,6 +87,7 @@ type observed struct {
 	ledger    *checkpoint.Ledger
 	budget    *budget
 	fleet     func() fleetSeen
+	call      string     // by which shards are read
 	paused    func() int // shards, by operators
 	clock     func() checkpoint.Clock
 }
@@ -92,7 +96,7 @@ type observed struct {
 func (x *Metrics) observe(o observed) error {
 	x.stream = o.stream
 	x.fresh = []metric.RecordOption{of(streamAttribute, o.stream, viewAttribute, o.view)}
-	call := []string{systemAttribute, "aws.kinesis", operationAttribute, "GetRecords", sourceAttribute, o.stream}
+	call := []string{systemAttribute, "aws.kinesis", operationAttribute, o.call, sourceAttribute, o.stream}
 	x.answered = []metric.RecordOption{of(call...)}
 	x.answers = map[stream.Kind][]metric.RecordOption{}
 	for kind, name := range map[stream.Kind]string{stream.Transient: "transient", stream.Throttled: "throttled", stream.Rewind: "rewind"} {
@@ -162,13 +166,15 @@ func (x *Metrics) observeShards(to metric.Observer, retention time.Duration, now
 	}
 }
 
-// fetched notes how a call of GetRecords went, and how far behind its batch was.
+// fetched notes how a call went that brought a batch, and how far behind that was. A subscription brings many by one call.
 func (x *Metrics) fetched(shard string, b stream.Batch) {
 	options := x.answered
 	if failed, ok := errors.AsType[*stream.Error](b.Failed); ok {
 		options = x.answers[failed.Kind]
 	}
-	x.made.histograms[getRecordsDuration].Record(context.Background(), b.Took.Seconds(), options...)
+	if !b.Pushed {
+		x.made.histograms[getRecordsDuration].Record(context.Background(), b.Took.Seconds(), options...)
+	}
 	if b.Foreign > 0 {
 		x.made.counters[recordsForeign].Add(context.Background(), int64(b.Foreign))
 	}
@@ -178,6 +184,14 @@ func (x *Metrics) fetched(shard string, b stream.Batch) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.lag[shard] = b.Behind
+}
+
+// Subscribed implements stream.Subscriptions.
+func (x *Metrics) Subscribed() { x.made.counters[subscriptions].Add(context.Background(), 1) }
+
+// Unsubscribed implements stream.Subscriptions.
+func (x *Metrics) Unsubscribed(why stream.Ending) {
+	x.made.counters[subscriptionEnds].Add(context.Background(), 1, of(reasonAttribute, string(why)))
 }
 
 // projected notes how long the records of a batch took to be projected.

@@ -37,8 +37,9 @@ const (
 	// visibleWithin is how long a record may have been in the stream before an answer that says there is nothing more
 	// fails to bring it: in Kinesis a record can be read "typically less than 1 second" after it was put.
 	visibleWithin = time.Second
-	// polledWithin is how old an answer that says there is nothing more may be before that is no longer believed.
-	polledWithin = 5 * time.Second
+	// polledWithin is how old an answer that says there is nothing more may be before that is no longer believed. A
+	// subscription brings one about every five seconds.
+	polledWithin = 7 * time.Second
 	// freshWithin is the age of the oldest record without outcome up to which a shard counts as fresh.
 	freshWithin = 10 * time.Second
 )

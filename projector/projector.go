@@ -47,6 +47,7 @@ type Config struct {
 type Dependencies struct {
 	Stream      *stream.Stream
 	Description stream.Description // of Stream, as it was found at start
+	Consumer    *stream.Consumer   // as which shards are subscribed to; nil: they are polled
 	Leases      checkpoint.Store
 	State       StateTable
 	Clock       func() checkpoint.Clock // what is known of the local clock's error
@@ -120,7 +121,7 @@ func New(c Config, d Dependencies) (*Projector, error) {
 	}
 	if err := p.metrics.observe(observed{
 		stream: d.Stream.Name(), view: c.View.Name(), version: c.Version, retention: p.kept,
-		ledger: p.ledger, budget: p.budget, fleet: p.keeper.Seen, paused: p.board.paused, clock: p.board.clock,
+		ledger: p.ledger, budget: p.budget, fleet: p.keeper.Seen, call: p.call(), paused: p.board.paused, clock: p.board.clock,
 	}); err != nil {
 		return nil, fmt.Errorf("register the projector's metrics: %w", err)
 	}
@@ -279,7 +280,7 @@ func (p *Projector) start(fetch, work context.Context, running *sync.WaitGroup, 
 	s := &shard{
 		id:       l.Shard(),
 		lease:    l,
-		reader:   p.deps.Stream.Reader(listed, l.Checkpoint(), p.config.Start),
+		reader:   p.reader(listed, l.Checkpoint()),
 		view:     p.config.View,
 		writer:   p.deps.Writer,
 		parker:   p.deps.Parker,

@@ -84,6 +84,9 @@ func (w *world) live(seed uint64, history []worldStep) {
 
 // sicken makes half of the reads fail in some way.
 func (w *world) sicken(ctx context.Context, c emulator.Call) error {
+	if w.reader != nil {
+		return w.sickenSubscriptions(ctx, c)
+	}
 	switch c.Action {
 	case "GetRecords", "GetShardIterator", "ListShards":
 	default:

@@ -36,7 +36,7 @@ import (
 type shard struct {
 	id       string
 	lease    *lease
-	reader   *stream.Reader
+	reader   recordReader
 	view     view.View
 	writer   Writer
 	parker   Parker
@@ -149,6 +149,7 @@ var errHandOver = errors.New("lease is handed over")
 
 // follow reads batch after batch until there is a reason to end, and then waits until everything taken is settled.
 func (s *shard) follow(fetch, work context.Context) error {
+	defer s.reader.Close()
 	if err := s.recall(fetch); err != nil {
 		return s.drain(work, err)
 	}

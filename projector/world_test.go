@@ -46,6 +46,7 @@ type world struct {
 	server  *emulator.Running
 	stream  *stream.Stream
 	found   stream.Description
+	reader  *stream.Consumer // of all daemons; nil: they poll
 	client  *kinesis.Client
 	store   *storetest.Memory
 	items   *storetest.Items
@@ -317,8 +318,8 @@ func (w *world) join() *daemon {
 	}
 	d.Projector, err = New(
 		Config{Worker: d.name, Version: "test", View: watched{world: w}, Generation: 1, Failover: failover, InFlight: w.inFlight, MaxRecords: w.maxRecords, Drain: time.Minute, Log: zap.NewNop()},
-		Dependencies{Stream: w.stream, Description: w.found, Leases: leases, State: w.items.As(d.name),
-			Writer: memoryWriter{w, d}, Parker: memoryParker{w, d}, Progress: memoryProgress{w, d}, Metrics: metrics, Tracer: w.tracer, Clock: w.clock})
+		Dependencies{Stream: w.stream, Description: w.found, Consumer: w.reader, Leases: leases, State: w.items.As(d.name), Clock: w.clock,
+			Writer: memoryWriter{w, d}, Parker: memoryParker{w, d}, Progress: memoryProgress{w, d}, Metrics: metrics, Tracer: w.tracer})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -23,6 +23,18 @@ const outlasts = 72 * time.Hour
 // asked for by DryRun, a parameter that makes Kinesis answer whether a call would be allowed in place of carrying it
 // out. It returns what it was told of the stream too, as far as it was: the zero Description, and nil for the shards.
 func (s *Stream) Diagnose(ctx context.Context) ([]diagnosis.Finding, Description, []Shard) {
+	return s.diagnose(ctx, func(_ Description, shard string) []diagnosis.Finding { return s.readingRights(ctx, shard) })
+}
+
+// DiagnoseFanOut is Diagnose for a reader that subscribes as the consumer of a name: it finds out whether that is there,
+// and whether the identity may subscribe.
+func (s *Stream) DiagnoseFanOut(ctx context.Context, consumer string) ([]diagnosis.Finding, Description, []Shard) {
+	return s.diagnose(ctx, func(d Description, shard string) []diagnosis.Finding {
+		return s.subscribingRights(ctx, d.ARN, consumer, shard)
+	})
+}
+
+func (s *Stream) diagnose(ctx context.Context, rights func(d Description, shard string) []diagnosis.Finding) ([]diagnosis.Finding, Description, []Shard) {
 	const describe = "kinesis:DescribeStreamSummary"
 	var findings []diagnosis.Finding
 	description, err := s.Describe(ctx)
@@ -46,7 +58,7 @@ func (s *Stream) Diagnose(ctx context.Context) ([]diagnosis.Finding, Description
 	if len(shards) == 0 {
 		return findings, description, shards
 	}
-	return append(findings, s.readingRights(ctx, shards[0].ID)...), description, shards
+	return append(findings, rights(description, shards[0].ID)...), description, shards
 }
 
 const system = "kinesis"
@@ -146,6 +158,8 @@ func (e *Error) advice() string {
 
 func advice(code, action, stream string) string {
 	switch {
+	case code == "ResourceNotFoundException" && action == "kinesis:"+subscribeOperation:
+		return "run projector check: the consumer is no longer registered with the stream, or the shard is gone"
 	case code == "ResourceNotFoundException":
 		return "create it, or correct kinesis.stream or AWS_REGION: Penstock creates no streams"
 	case code == "KMSAccessDeniedException":

@@ -58,6 +58,7 @@ type Batch struct {
 
 	Children []string      // ids of the shards that follow on this one, as far as the service named them; at the End only
 	Took     time.Duration // from asking to the answer, or to the failure
+	Pushed   bool          // it came without a call of its own: Took is 0
 	// At is a moment by the service's own clock, to the second, that is not after the batch was read; zero if the
 	// answer bears no date.
 	At      time.Time
@@ -133,6 +134,9 @@ func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
 	}
 	return Batch{Took: time.Since(asked), Failed: failed}, nil
 }
+
+// Close does nothing: an iterator ends by itself.
+func (r *Reader) Close() {}
 
 // complainEvery is how many failures in a row pass between two lines in the log.
 const complainEvery = 5

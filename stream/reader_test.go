@@ -25,12 +25,24 @@ type reading struct {
 	seen    []checkpoint.Sequence
 }
 
+// source is a reader of either kind.
+type source interface {
+	Ready(ctx context.Context) error
+	Next(ctx context.Context, limit int) (Batch, error)
+}
+
 // step asks once, after the reader's own pause.
-func (g *reading) step(t testing.TB, ctx context.Context, r *Reader, limit int) Batch {
+func (g *reading) step(t testing.TB, ctx context.Context, r source, limit int) Batch {
 	t.Helper()
 	if err := r.Ready(ctx); err != nil {
 		t.Fatal(err)
 	}
+	return g.next(t, ctx, r, limit)
+}
+
+// next asks once, without the reader's own pause.
+func (g *reading) next(t testing.TB, ctx context.Context, r source, limit int) Batch {
+	t.Helper()
 	batch, err := r.Next(ctx, limit)
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +59,7 @@ func (g *reading) step(t testing.TB, ctx context.Context, r *Reader, limit int) 
 }
 
 // until reads until n records were handed out.
-func (g *reading) until(t testing.TB, ctx context.Context, r *Reader, limit, n int) {
+func (g *reading) until(t testing.TB, ctx context.Context, r source, limit, n int) {
 	t.Helper()
 	for begun := time.Now(); len(g.numbers) < n; {
 		if time.Since(begun) > 24*time.Hour {

@@ -25,7 +25,7 @@ import (
 type reply struct {
 	records  []Record
 	size     int       // bytes of the records as the quota counts them: with partition keys
-	next     string    // iterator; empty at the end of the shard
+	next     string    // iterator, or the number to go on after; empty at the end of the shard
 	behind   *int64    // MillisBehindLatest
 	parent   bool      // the answer names child shards, which it does at the end of a shard
 	children []string  // their ids
@@ -70,11 +70,16 @@ func (b replyBody) HandleDeserialize(ctx context.Context, in middleware.Deserial
 	if err := b.reply.decode(body); err != nil {
 		return out, metadata, fmt.Errorf("decode the answer: %w", err)
 	}
-	if b.reply.next == "" && !b.reply.parent {
-		// A shard ends only in others. Taking such an answer for the end would give up what is still to come.
-		return out, metadata, fmt.Errorf("%w: neither an iterator nor child shards", errIncomplete)
+	return out, metadata, b.reply.check()
+}
+
+// check refuses an answer that is the end of a shard, and names none that follows on it. A shard ends only in others:
+// taking it for the end would give up what is still to come.
+func (r *reply) check() error {
+	if r.next == "" && !r.parent {
+		return fmt.Errorf("%w: neither where to go on nor child shards", errIncomplete)
 	}
-	return out, metadata, nil
+	return nil
 }
 
 // decode reads the answer's JSON, protocol awsJson 1.1. It uses the body up.
@@ -85,7 +90,7 @@ func (r *reply) decode(body *bytes.Buffer) error {
 		switch name {
 		case `"Records"`:
 			return r.decodeRecords(d)
-		case `"NextShardIterator"`:
+		case `"NextShardIterator"`, `"ContinuationSequenceNumber"`: // an event of a subscription has the latter
 			return text(d, &r.next)
 		case `"ChildShards"`:
 			raw, err := d.ReadValue()
@@ -209,7 +214,7 @@ func known(raw jsontext.Value) string {
 }
 
 var names = []string{`"SequenceNumber"`, `"ApproximateArrivalTimestamp"`, `"Data"`, `"PartitionKey"`,
-	`"Records"`, `"NextShardIterator"`, `"MillisBehindLatest"`, `"ChildShards"`}
+	`"Records"`, `"NextShardIterator"`, `"ContinuationSequenceNumber"`, `"MillisBehindLatest"`, `"ChildShards"`}
 
 func expect(d *jsontext.Decoder, kind jsontext.Kind) error {
 	token, err := d.ReadToken()

@@ -12,14 +12,27 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go/logging"
 	"go.uber.org/zap"
+
+	"penstock/stream"
 )
 
 // idleConnections is how many connections to one service are kept: the leases of many shards are renewed together.
 const idleConnections = 64
 
+// unreadBytes is how much of an answer over HTTP/2 may have come and not be read, which is memory. Subscriptions are many
+// and leave their events unread while there is no room for them; over a way of 100 ms it is still 5 MB a second.
+const unreadBytes = 512 << 10
+
 // loadAWS reads region, credentials and endpoints as every AWS SDK does.
 func loadAWS(ctx context.Context, log *zap.Logger) (aws.Config, error) {
-	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = idleConnections })
+	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.MaxIdleConnsPerHost = idleConnections
+		t.HTTP2 = &http.HTTP2Config{
+			MaxReceiveBufferPerStream: unreadBytes,
+			SendPingTimeout:           stream.MaxSilence / 2,
+			PingTimeout:               stream.MaxSilence / 2,
+		}
+	})
 	c, err := awsconfig.LoadDefaultConfig(ctx,
 		awsconfig.WithHTTPClient(client),
 		awsconfig.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {

@@ -92,7 +92,7 @@ func check(ctx context.Context, conf *config.Config, v view.View) ([]diagnosis.F
 	})
 	identity := credentials(ctx, awsConf)
 	if identity.Level == diagnosis.OK {
-		asking.Go(func() { kinesis, described, shards = source.Diagnose(ctx) })
+		asking.Go(func() { kinesis, described, shards = checkStream(ctx, source, conf) })
 		asking.Go(func() { dynamodb, leases = checkTables(ctx, leasetable.NewClient(awsConf), conf) })
 		asking.Go(func() { s3 = bucket.Diagnose(ctx) })
 	}
@@ -103,7 +103,7 @@ func check(ctx context.Context, conf *config.Config, v view.View) ([]diagnosis.F
 	}
 	findings := append([]diagnosis.Finding{identity}, kinesis...)
 	if shards != nil {
-		findings = append(findings, readBudget(source.Name(), shards, leases.others))
+		findings = append(findings, readBudget(source.Name(), conf.Kinesis.Reader, shards, leases.others))
 	}
 	findings = append(findings, dynamodb...)
 	if shards != nil && leases.read {
@@ -113,6 +113,14 @@ func check(ctx context.Context, conf *config.Config, v view.View) ([]diagnosis.F
 		}
 	}
 	return append(append(findings, s3...), cql...), nil
+}
+
+// checkStream examines the stream, and the rights to read it in the configured way.
+func checkStream(ctx context.Context, source *stream.Stream, conf *config.Config) ([]diagnosis.Finding, stream.Description, []stream.Shard) {
+	if conf.Kinesis.Reader == config.ReaderPolling {
+		return source.Diagnose(ctx)
+	}
+	return source.DiagnoseFanOut(ctx, conf.ConsumerName())
 }
 
 // credentials finds out whether there are any, which every call of AWS would otherwise say in its own way.

@@ -130,8 +130,12 @@ const (
 
 // readBudget says what there is to read with, and who is known to share it. Readers outside this application are not
 // known of: they show only as throttled calls.
-func readBudget(name string, shards []stream.Shard, others []string) diagnosis.Finding {
+func readBudget(name, reader string, shards []stream.Shard, others []string) diagnosis.Finding {
 	f := diagnosis.Finding{System: "kinesis", Item: "read_budget", Name: name, Level: diagnosis.OK}
+	if reader == config.ReaderFanOut {
+		f.Found = fmt.Sprintf("%d open shards, each with %d MB a second for this consumer alone", len(openShards(shards)), megabytesPerShard)
+		return f
+	}
 	f.Found = fmt.Sprintf("%d open shards, each with %d calls and %d MB a second for all its readers without fan-out",
 		len(openShards(shards)), callsPerShard, megabytesPerShard)
 	if len(others) > 0 {

@@ -22,6 +22,7 @@ const (
 	exitUsage        = 2
 	exitConfig       = 3
 	exitUnreachable  = 4
+	exitPartly       = 5
 	exitRefused      = 6
 	exitDifferent    = 7
 	exitDrainPartial = 8
@@ -82,7 +83,7 @@ daemons end in the same rows.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	var called bool // the arguments were right, so an error is the command's own
 	root.PersistentPreRun = func(*cobra.Command, []string) { called = true }
-	root.AddCommand(runCommand(), setupCommand(), checkCommand(), shardsCommand(), viewCommand(), configCommand(), versionCommand())
+	root.AddCommand(runCommand(), setupCommand(), checkCommand(), shardsCommand(), doctorCommand(), viewCommand(), configCommand(), versionCommand())
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -168,6 +168,7 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 	}, projector.Dependencies{
 		Stream:      parts.stream,
 		Description: parts.description,
+		Consumer:    parts.consumer,
 		Leases:      parts.leases,
 		State:       parts.state,
 		Clock:       parts.dynamo.Clock,
@@ -234,6 +235,7 @@ func limitMemory(inFlight int64) {
 type parts struct {
 	stream      *stream.Stream
 	description stream.Description
+	consumer    *stream.Consumer // nil where shards are polled
 	rows        []checkpoint.Row // of the lease table, at start
 	dynamo      *leasetable.Client
 	leases      *leasetable.Table
@@ -270,6 +272,14 @@ func connect(ctx context.Context, conf *config.Config, v view.View, log *zap.Log
 	}
 	if err := conf.CheckStream(p.description.ARN); err != nil {
 		return nil, err
+	}
+	if conf.Kinesis.Reader == config.ReaderFanOut {
+		if err := await("kinesis", func() (err error) {
+			p.consumer, err = p.stream.FindConsumer(ctx, p.description.ARN, conf.ConsumerName())
+			return err
+		}, refusedByKinesis); err != nil {
+			return nil, err
+		}
 	}
 	for _, check := range []func(context.Context) error{p.leases.Check, p.state.Check} {
 		if err := await("dynamodb", func() error { return check(ctx) }, hopeless); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
@@ -16,6 +17,7 @@ import (
 	"penstock/projector"
 	"penstock/sink"
 	"penstock/sink/cassandra"
+	"penstock/stream"
 	"penstock/view"
 )
 
@@ -27,7 +29,8 @@ func setupCommand() *cobra.Command {
 		Short: "Create what is Penstock's own: lease and state tables, keyspace, tables, view state",
 		Long: `Setup creates what Penstock owns and is missing: the lease table and the state table in DynamoDB,
 the keyspace, types and tables of the view's generation in Cassandra, and the generation's entry in
-view_state. It changes nothing that stands already, and says so when that does not fit.
+view_state; with kinesis.reader: fanout also the consumer that it subscribes as. It changes nothing that
+stands already, and says so when that does not fit.
 
 A view from a file may have grown by columns since its generation was registered. Setup adds them to the
 tables and to the generation's entry, and from then on daemons may start that write them. Daemons with
@@ -98,8 +101,12 @@ func setup(ctx context.Context, conf *config.Config, v view.View) ([]string, err
 		if err != nil {
 			return unreachableUnless(hopeless(err), fmt.Errorf("create the lease table: %w", err))
 		}
-		made := map[bool]string{true: "created", false: "was there"}
-		done = append(done, "lease table: "+made[leasesCreated], "state table: "+made[stateCreated])
+		done = append(done, "lease table: "+made(leasesCreated), "state table: "+made(stateCreated))
+		registered, err := setupConsumer(ctx, awsConf, conf, log)
+		if err != nil {
+			return err
+		}
+		done = append(done, registered...)
 		holds, err = setupCassandra(ctx, conf, v, log)
 		return err
 	})
@@ -112,6 +119,37 @@ func setup(ctx context.Context, conf *config.Config, v view.View) ([]string, err
 	}
 	done = append(done, fmt.Sprintf("keyspace %s, types of the view, view_state and view_progress: ready", conf.Cassandra.Keyspace))
 	return append(done, fmt.Sprintf("view %s, generation %d: holds %s", v.Name(), generation, holds)), nil
+}
+
+func made(created bool) string {
+	if created {
+		return "created"
+	}
+	return "was there"
+}
+
+// setupConsumer registers the consumer that fan-out subscribes as, and returns a line about it, or none where shards are
+// polled.
+func setupConsumer(ctx context.Context, awsConf aws.Config, conf *config.Config, log *zap.Logger) ([]string, error) {
+	if conf.Kinesis.Reader != config.ReaderFanOut {
+		return nil, nil
+	}
+	if err := conf.CheckRegion(awsConf.Region); err != nil {
+		return nil, err
+	}
+	source := stream.New(awsConf, conf.Kinesis.StreamName(), log)
+	found, err := source.Describe(ctx)
+	if err != nil {
+		return nil, unreachableUnless(refusedByKinesis(err), err)
+	}
+	if err := conf.CheckStream(found.ARN); err != nil {
+		return nil, err
+	}
+	created, err := source.Register(ctx, found.ARN, conf.ConsumerName())
+	if err != nil {
+		return nil, unreachableUnless(refusedByKinesis(err), err)
+	}
+	return []string{fmt.Sprintf("consumer %s of stream %s: %s", conf.ConsumerName(), source.Name(), made(created))}, nil
 }
 
 // setupCassandra runs the statements and returns what the generation holds then, in words. The caller holds the lock.

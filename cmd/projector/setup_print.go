@@ -18,7 +18,14 @@ import (
 type setupPlan struct {
 	Version  int                     `json:"version"`
 	DynamoDB []leasetable.Definition `json:"dynamodb"`
+	Consumer *consumerPlan           `json:"consumer,omitzero"` // for fan-out
 	CQL      []string                `json:"cql"`
+}
+
+// consumerPlan is a consumer to register. Who registers it knows the ARN of a stream that is given by its name.
+type consumerPlan struct {
+	Stream string `json:"stream"` // name or ARN
+	Name   string `json:"name"`
 }
 
 const setupPlanVersion = 1
@@ -32,6 +39,9 @@ func printSetup(c *cobra.Command, s *settings, conf *config.Config, v view.View)
 		DynamoDB: []leasetable.Definition{state.Definition(), leases.Definition()},
 		CQL: cassandra.Script(conf.Cassandra.Keyspace, conf.Cassandra.Datacenter, conf.Cassandra.ReplicationFactor,
 			v, view.Generation(conf.View.Generation)),
+	}
+	if conf.Kinesis.Reader == config.ReaderFanOut {
+		plan.Consumer = &consumerPlan{conf.Kinesis.Stream, conf.ConsumerName()}
 	}
 	text, err := plan.text()
 	if err != nil {
@@ -51,6 +61,13 @@ func (p setupPlan) text() (string, error) {
 			return "", fmt.Errorf("print table %s: %w", d.TableName, err)
 		}
 		lines = append(lines, fmt.Sprintf("aws dynamodb create-table --cli-input-json '%s'", input))
+	}
+	if c := p.Consumer; c != nil {
+		arn := c.Stream
+		if !strings.Contains(arn, ":") {
+			arn = fmt.Sprintf("$(aws kinesis describe-stream-summary --stream-name %s --query StreamDescriptionSummary.StreamARN --output text)", c.Stream)
+		}
+		lines = append(lines, "", "# Kinesis, with the AWS CLI", fmt.Sprintf(`aws kinesis register-stream-consumer --stream-arn "%s" --consumer-name %s`, arn, c.Name))
 	}
 	lines = append(lines, "", "-- Cassandra, with cqlsh: one session, one statement after another")
 	for _, cql := range p.CQL {

@@ -33,6 +33,7 @@ func main() {
 	flag.IntVar(&o.orders, "orders", 5000, "number of orders; each has about four events")
 	flag.Uint64Var(&o.seed, "seed", 205, "picks the orders")
 	flag.BoolVar(&o.reshard, "reshard", false, "split all shards half-way, and merge two of them")
+	flag.StringVar(&o.reader, "reader", "polling", "how shards are read: polling or fanout")
 	flag.BoolVar(&o.dev, "dev", false, "keep stack and projector running, and say what to type")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -52,6 +53,7 @@ type options struct {
 	orders  int
 	seed    uint64
 	reshard bool
+	reader  string
 	dev     bool
 }
 
@@ -90,7 +92,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.stack.Stop()) }()
 
-	s.site = e2e.NewSite(s.stack.Env(), binary, s.dir, site, s.children)
+	s.site = e2e.NewSite(s.stack.Env(), binary, s.dir, site, s.children, "PENSTOCK_KINESIS_READER="+o.reader)
 	if err := s.site.CreateStream(ctx, shards); err != nil {
 		return err
 	}

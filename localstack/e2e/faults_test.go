@@ -169,6 +169,7 @@ func TestServersBreak(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *localstack.Stack){
 		"cassandra is down at start":                     cassandraDownAtStart,
 		"cassandra freezes for a minute":                 cassandraFreezes,
+		"cassandra freezes under 64 subscriptions":       cassandraFreezesUnderFanOut,
 		"cassandra is killed and restarted":              cassandraRestarts,
 		"dynamodb is down for longer than a lease":       dynamoDBDown,
 		"s3 is down when a poison record comes":          s3Down,

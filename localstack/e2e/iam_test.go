@@ -39,17 +39,25 @@ var needed = map[string]map[string]string{
 // every call of the real binary from set-up over the life of its leases, with two daemons that share shards, to a letter that
 // is there already.
 func TestNoRoleCallsWhatItsPolicyLacks(t *testing.T) {
+	rolesKeepToTheirPolicies(t, map[string]string{"check": "check", "run": "run", "setup": "setup", "shards": "shards"})
+}
+
+func TestNoRoleCallsWhatItsPolicyLacksWithFanOut(t *testing.T) {
+	rolesKeepToTheirPolicies(t, map[string]string{"check": "check-fanout", "run": "run-fanout", "setup": "setup-fanout", "shards": "shards"}, byFanOut)
+}
+
+func rolesKeepToTheirPolicies(t *testing.T, policyOf map[string]string, settings ...string) {
 	stack := stacktest.Require(t)
 	const shards = 2
-	s := site(t, shards, nil, "PENSTOCK_LEASES_FAILOVER="+failover.String())
+	s := site(t, shards, nil, append(settings, "PENSTOCK_LEASES_FAILOVER="+failover.String())...)
 	feeder := s.Kinesis() // goes past the proxies, which only what is started from now on meets
 	values := map[string]string{
 		"partition": partition, "region": s.env["AWS_REGION"], "account": account, "stream": s.Name,
-		"application": s.Name, "lease_table": s.Name,
+		"application": s.Name, "lease_table": s.Name, "consumer": s.Name,
 		"bucket": s.env["PENSTOCK_DEAD_LETTERS_BUCKET"], "prefix": s.env["PENSTOCK_DEAD_LETTERS_PREFIX"],
 	}
 	records := map[string]*record{}
-	for _, role := range roles {
+	for role := range policyOf {
 		records[role] = newRecord(t, stack, values)
 	}
 	ctx := within(t, 3*time.Minute, "the calls of every role")
@@ -106,13 +114,13 @@ func TestNoRoleCallsWhatItsPolicyLacks(t *testing.T) {
 		}
 	}
 
-	for _, role := range roles {
+	for role, policy := range policyOf {
 		t.Run(role, func(t *testing.T) {
 			made := records[role].grants()
 			for _, call := range made {
 				t.Log(call.action, call.resource)
 			}
-			for _, fault := range faults(readPolicy(t, role, values).grants(), made, needed[role]) {
+			for _, fault := range faults(readPolicy(t, policy, values).grants(), made, needed[role]) {
 				t.Error(fault)
 			}
 		})
@@ -170,8 +178,11 @@ func (r *record) grants() []grant {
 	})
 }
 
+// subject is what a call of the JSON protocols is about.
+type subject struct{ StreamName, StreamARN, ConsumerName, ConsumerARN, TableName string }
+
 // operation reads the name of a call of the JSON protocols, and what it is about. The body can be read again.
-func operation(request *http.Request) (name string, about struct{ StreamName, StreamARN, TableName string }, err error) {
+func operation(request *http.Request) (name string, about subject, err error) {
 	body, err := io.ReadAll(request.Body)
 	if err != nil {
 		return "", about, err
@@ -188,10 +199,18 @@ func (r *record) arn(service, resource string) string {
 	return strings.Join([]string{"arn", partition, service, r.values["region"], account, resource}, ":")
 }
 
-// An iterator and a token of ListShards stand for the stream they were made for, of which there is one here.
+// An iterator and a token of ListShards stand for the stream they were made for, of which there is one here. The local
+// server's ARNs are of an account of its own.
 func (r *record) kinesis(request *http.Request) (grant, error) {
 	name, about, err := operation(request)
-	return grant{"kinesis:" + name, cmp.Or(about.StreamARN, r.arn("kinesis", "stream/"+cmp.Or(about.StreamName, r.values["stream"])))}, err
+	resource := "stream/" + cmp.Or(about.StreamName, r.values["stream"])
+	if arn := cmp.Or(about.ConsumerARN, about.StreamARN); arn != "" {
+		resource = arn[strings.Index(arn, ":stream/")+1:]
+	}
+	if name == "DescribeStreamConsumer" && about.ConsumerARN == "" {
+		resource += "/consumer/" + about.ConsumerName + ":1"
+	}
+	return grant{"kinesis:" + name, r.arn("kinesis", resource)}, err
 }
 
 func (r *record) dynamoDB(request *http.Request) (grant, error) {

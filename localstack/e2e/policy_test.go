@@ -15,8 +15,8 @@ import (
 // policies is where the policies are, and their README, which explains the placeholders in them.
 const policies = "../../deploy/iam"
 
-// roles have a policy each: the command of the projector that runs under it.
-var roles = []string{"check", "run", "setup", "shards"}
+// roles have a policy each: the command of the projector that runs under it, by polling or with fan-out.
+var roles = []string{"check", "run", "setup", "shards", "check-fanout", "run-fanout", "setup-fanout"}
 
 // policy is an identity's policy, as far as those of this repository go: it allows named actions on named resources.
 type policy struct {
@@ -87,12 +87,14 @@ func readPolicy(t *testing.T, role string, values map[string]string) policy {
 
 var placeholder = regexp.MustCompile(`\$\{[a-z_]+\}`)
 
-// open is all that may be left open, by the end of the resource: objects below the prefix.
-var open = []grant{{"s3:GetObject", "BUCKET/PREFIX/*"}, {"s3:PutObject", "BUCKET/PREFIX/*"}}
+// open is all that may be left open, by the end of the resource: objects below the prefix, and the moment at which a
+// consumer was registered, which is a part of its ARN.
+var open = []grant{{"s3:GetObject", "BUCKET/PREFIX/*"}, {"s3:PutObject", "BUCKET/PREFIX/*"},
+	{"kinesis:DescribeStreamConsumer", "/consumer/CONSUMER:*"}, {"kinesis:SubscribeToShard", "/consumer/CONSUMER:*"}}
 
 func TestPoliciesAllowNothingAtLarge(t *testing.T) {
 	for _, role := range roles {
-		p := readPolicy(t, role, map[string]string{"bucket": "BUCKET", "prefix": "PREFIX"})
+		p := readPolicy(t, role, map[string]string{"bucket": "BUCKET", "prefix": "PREFIX", "consumer": "CONSUMER"})
 		if p.Version != "2012-10-17" || len(p.Statement) == 0 {
 			t.Errorf("%s: version %q, %d statements", role, p.Version, len(p.Statement))
 		}

@@ -13,7 +13,10 @@ import (
 // record is read, and in the end the daemons share the shards that are open, and the others are finished.
 func TestAStreamIsReshardedUnderLoad(t *testing.T) {
 	stacktest.Require(t)
-	s := site(t, 2, nil, "PENSTOCK_LEASES_FAILOVER="+failover.String())
+	reshardUnderLoad(t, site(t, 2, nil, "PENSTOCK_LEASES_FAILOVER="+failover.String()))
+}
+
+func reshardUnderLoad(t *testing.T, s *Site) {
 	setup(t, s)
 	ctx := within(t, 4*time.Minute, "a reshard under load")
 	fleet := &Fleet{Site: s, Shards: 2}
