@@ -491,7 +491,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		{"a write without answer counts as done", 0, func(k *keeper) { k.config.Store = optimist{k.config.Store} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for i := range 60 {
+			for i := range 1000 {
 				history := aHistory().Example(i)
 				broken := inBubble(t, func(t *testing.T) []string {
 					s := newSim(t, uint64(i), 5, failover)

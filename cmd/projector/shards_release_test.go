@@ -28,7 +28,7 @@ func TestAReleaseWaitsForTheNextOwner(t *testing.T) {
 		code         int
 		says         string
 	}{
-		"another takes it":       {5 * time.Second, 6 * time.Second, "b", exitOK, "had a, has b now, after 6s"},
+		"another takes it":       {5 * time.Second, 5900 * time.Millisecond, "b", exitOK, "had a, has b now, after 6s"},
 		"the same takes it":      {5 * time.Second, 7 * time.Second, "a", exitOK, "no other daemon took it"},
 		"nobody takes it":        {5 * time.Second, 0, "", exitOK, "nobody has taken it yet"},
 		"the drain does not end": {0, 0, "", exitDrainPartial, "a still has"},

@@ -197,7 +197,8 @@ func rowText(row viewfile.ExplainedRow) string {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprint(w, "  COLUMN\tENTRY\tVALUE\tCLASS\tSTAMP\n")
 	for _, cell := range row.Cells {
-		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%d\n", cell.Column, orDash(cutText(cell.Path, widest)), orDash(cutText(cell.Value, widest)), cell.Class, cell.Stamp)
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%d\n",
+			cell.Column, orDash(cutText(cell.Path, widest)), orDash(cutText(cell.Value, widest)), cell.Class, cell.Stamp)
 	}
 	_ = w.Flush() // to memory
 	return b.String()

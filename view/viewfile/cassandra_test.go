@@ -147,7 +147,7 @@ func TestWhatNoTypeCanSayDivergesInCassandra(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			table := keyspace + "." + test.name
+			table := keyspace + ".t_" + test.name
 			statements := append([]string{"CREATE TABLE %s (k int PRIMARY KEY, c " + test.column + ")"}, test.written...)
 			for _, statement := range statements {
 				if err := session.Query(fmt.Sprintf(statement, table)).ExecContext(t.Context()); err != nil {

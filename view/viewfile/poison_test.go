@@ -227,6 +227,12 @@ on:
 			t.Errorf("%q is taken for a tombstone", data)
 		}
 	}
+	for _, data := range []string{`{"payload":null,`, `{"payload":null} {}`, "null garbage", `{"payload":null,"payload":{"op":"u"}}`} {
+		_, err := mustLoad(t, text).Project(view.Record{Data: []byte(data)})
+		if poison, ok := view.AsPoison(err); !ok || poison.Code != view.CodeBadJSON {
+			t.Errorf("%q: got %v, want bad_json: it is cut off or damaged", data, err)
+		}
+	}
 }
 
 func TestAnEscapedNameIsTheNameItIs(t *testing.T) {

@@ -163,6 +163,35 @@ func TestEveryRefusalNamesLineRuleAndAdvice(t *testing.T) {
 		{"of outside each", "on_hand: /on_hand", "on_hand: {path: /on_hand, of: event}", 31, "of stands beside a path within each", "leave it out"},
 		{"optional key", "lot: {type: text, path: /lot}", "lot: {type: text, path: /lot, optional: true}", 16, "a row without its whole key is no row", "leave it out"},
 
+		{"a const with zeros in front", "on_hand: /on_hand", "on_hand: {const: 010}", 31, `"010" is no int`, "of type int"},
+		{"an optional const", "born: /born", "born: {const: x, optional: true}", 32, "a const is always there", "leave optional out"},
+		{"nothing can be required of a boolean", "  moved:\n    stock:\n", "  moved:\n    check: [{path: /b, type: boolean, require: {min: 1}}]\n    stock:\n", 40,
+			"nothing to require of a boolean", "leave require out"},
+		{"nothing can be required of the digits of an integer", "born: /born", "born: {path: /born, as: integer, require: {min_length: 1}}", 32,
+			"nothing to require of a text read as integer", "leave require out"},
+		{"types within types without end", "{aisle: text, shelf: int}", "{aisle: " + strings.Repeat("frozen<tuple<", 10) + "text" + strings.Repeat(">>", 10) + "}", 10,
+			"types stand too deep", "declare a type"},
+		{"a merge key", "      on_hand: {type: int, class: revisable}", "      on_hand: {<<: {type: int}, class: revisable}", 19, "merge keys are not allowed", "write it out"},
+		{"no rule", "names: {each: /names, entry: {key: /k, value: /v}}", "names: []", 33, "the list is empty", "add a rule"},
+		{"a sum of five factors", "on_hand: /on_hand", "on_hand: {each: /l, sum: [/a, /b, /c, /d, /e]}", 31, "a list of 1 to 4 factors", "write sum"},
+		{"a factor without a path", "on_hand: /on_hand", "on_hand: {each: /l, sum: [{const: 2}]}", 31, "a factor comes from the array's elements", "write its pointer"},
+		{"a condition on an element, and the event's value", "value: /v}}", "value: {path: /v, of: event, when: {path: /on, present: true}}}}", 33,
+			"the value is not of an element of the array", "say when beside each"},
+		{"a condition on an element, and a const", "value: /v}}", "value: {const: x, when: {path: /on, equals: true}}}}", 33,
+			"the value is not of an element of the array", "say when beside each"},
+		{"a key that is none", "  moved:\n    stock:\n", "  moved:\n    stock:\n      key: {skus: /x}\n", 41, "is no key column of stock", "name a column"},
+		{"an entity of two places for one", "  moved:\n", "  moved:\n    entity: [/sku, /lot]\n", 40, "names the entity by 2 places, event.entity by 1", "as many places"},
+		{"an entity of all types", "  moved:\n", "  \"*\":\n    entity: [/sku]\n    stock: {set: {}}\n  moved:\n", 40, "the entity of all types is said once", "say it under event"},
+		{"a table twice under a condition", "  moved:\n    stock:\n", "  moved:\n    \"stock \": {when: {path: /a, present: true}, set: {}}\n    stock:\n", 41,
+			"table stock stands in line 40 as well", "in one place"},
+		{"a column twice", "  moved:\n    stock:\n", "  moved:\n    \"stock \": {set: {on_hand: /a}}\n    stock:\n", 43, "column on_hand of stock is set in line 40 as well", "keep one"},
+		{"a check that is no list", "  moved:\n", "  moved:\n    check: /a\n", 40, "must be a list", "write check: ["},
+		{"a check without a type", "  moved:\n", "  moved:\n    check: [{path: /a}]\n", 40, "type is missing", "add type"},
+		{"a check of a map", "  moved:\n", "  moved:\n    check: [{path: /a, type: set<text>}]\n", 40, "only scalars are checked", "check its parts"},
+		{"a check of a const", "  moved:\n", "  moved:\n    check: [{const: a, type: text}]\n", 40, "a check looks at a path", "add path"},
+		{"a check of a number of elements of nothing", "  moved:\n", "  moved:\n    check: [{path: /a, type: text, min_items: 1}]\n", 40, "min_items stands beside each", "add each"},
+		{"a check of no element", "  moved:\n", "  moved:\n    check: [{each: /a, path: \"\", type: text, min_items: 0}]\n", 40, "must be an integer of at least 1", "write such a number"},
+
 		// Convergence.
 		{"a key that a type does not have", "lot: {type: text, path: /lot}", "lot: {type: text}", 29, "do not say which row they write: key column lot has no path", "add path"},
 		{"a row of two entities", "entity: [/sku]", "entity: [/sku, /warehouse]", 29, "a row can belong to two entities: /warehouse", "add a key column with path: /warehouse"},
@@ -175,6 +204,11 @@ func TestEveryRefusalNamesLineRuleAndAdvice(t *testing.T) {
 		{"a write-once map of two rules", "notes: {entry: {key: /note, value: /text}}", "notes: [{entry: {key: /note, value: /text}}, {entry: {key: /a, value: /text}}]", 36, "two rules write entries of one write-once map", "use one rule"},
 		{"a lossy key of a write-once map", "{key: /note, value: /text}", "{key: {path: /note, case: lower}, value: /text}", 36, "two entries could become one", "or make the column revisable"},
 		{"a write-once cell of all types", "  moved:\n    stock:\n      set:\n        on_hand: {path: /on_hand, optional: true}", "  \"*\":\n    stock:\n      set:\n        born: /lot", 42, `"*" stands for every event type`, "make the column revisable"},
+		{"a row of all types and of one under a condition", "  moved:\n    stock:\n      set:", "  \"*\": {stock: {set: {}}}\n  moved:\n    stock:\n      when: {path: /a, equals: 1}\n      set:",
+			41, "an event has one row of it under one condition", "write the types out"},
+		{"an entity of its own in a row of all types", "  moved:\n    stock:\n", "  \"*\": {stock: {set: {}}}\n  lost: {entity: [/x], check: [{path: /x, type: text}]}\n  moved:\n    stock:\n",
+			39, "a row can belong to two entities: /x", "add a key column with path: /x"},
+		{"digits in quotes for the entity", "sku: {type: text, path: /sku}", "sku: {type: bigint, path: /sku, as: string}", 29, "digits in quotes lose something", "in a text"},
 		{"a cell for all types and for one", "  moved:\n    stock:\n      set:\n        on_hand: {path: /on_hand, optional: true}", "  \"*\":\n    stock:\n      set:\n        on_hand: /x", 31, "sets this column as well, so one event would set it twice", "keep one of the two"},
 	}
 	for _, test := range tests {
@@ -197,6 +231,71 @@ func TestEveryRefusalNamesLineRuleAndAdvice(t *testing.T) {
 			}
 			t.Errorf("got:\n%v\nwant line %d: %s: %s", err, test.line, test.rule, test.do)
 		})
+	}
+}
+
+func TestASumCannotStandWithinEach(t *testing.T) {
+	text := file("[/k]", "{k: {type: text, path: /k}}", "  a: {t: {set: {numbers: {each: /l, entry: {key: {each: /m, sum: [/n]}, value: /v}}}}}\n")
+	if _, _, err := Load("view.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), "each cannot stand within each: make the inner array a table") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestASchemaVersionHasNoZerosInFront(t *testing.T) {
+	text := strings.NewReplacer("  id: /id\n", "  id: /id\n  schema_version: suffix\n", "  counted:", "  counted.v01:", "  moved:", "  moved.v1:").Replace(sound)
+	if _, _, err := Load("view.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), `a schema version has no zeros in front: write "counted.v1"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestAFileThatIsTooLongWrittenOutIsRefused: what is short because types share a key, view_state would keep in full.
+func TestAFileThatIsTooLongWrittenOutIsRefused(t *testing.T) {
+	var types, columns, sets []string
+	for i := range 1000 {
+		types = append(types, fmt.Sprintf("t%d", i))
+		columns = append(columns, fmt.Sprintf("      c%d: {type: text, class: revisable}\n", i))
+		sets = append(sets, fmt.Sprintf("        c%d: /c\n", i))
+	}
+	for name, n := range map[string]int{"many columns": 1000, "a few, with long rules": 40} {
+		t.Run(name, func(t *testing.T) {
+			set := strings.Join(sets[:n], "")
+			if n < 1000 {
+				set = strings.ReplaceAll(set, "/c\n", "{path: /c, require: {min_length: 1}}\n")
+			}
+			text := strings.Replace(sound, "    columns:\n", "    columns:\n"+strings.Join(columns[:n], ""), 1) +
+				"  ? " + strings.Join(types, ",") + "\n  :\n    stock:\n      set:\n" + set
+			_, _, err := Load("view.yaml", []byte(text))
+			if err == nil || !strings.Contains(err.Error(), "written out for each type and table") || len(text) > maxFile/8 {
+				t.Errorf("got %v of %d bytes", err, len(text))
+			}
+		})
+	}
+}
+
+// TestOneReasonIsEnough: of many types that write one cell each is refused once, and not with every other.
+func TestOneReasonIsEnough(t *testing.T) {
+	var types []string
+	for i := range 300 {
+		types = append(types, fmt.Sprintf("t%d", i))
+	}
+	_, _, err := Load("view.yaml", []byte(sound+"  ? "+strings.Join(types, ",")+"\n  : {stock: {set: {born: /b}}}\n"))
+	mistakes, ok := errors.AsType[*Mistakes](err)
+	if !ok || len(mistakes.List) != 300 {
+		t.Errorf("got %d mistakes", len(mistakes.List))
+	}
+}
+
+func TestWarningsOfTheEvent(t *testing.T) {
+	feed := strings.NewReplacer("  envelope: plain\n  id: /id\n  type: /type\n", "  envelope: debezium\n  tombstones: ignore\n", "  time: /time\n", "").Replace(sound)
+	for text, want := range map[string]string{
+		strings.Replace(sound, "  id: /id\n", "", 1):                          "no id is given",
+		strings.Replace(feed, "version: /version", "version: /source/pos", 1): "pos begins again with every file",
+		strings.Replace(feed, "version: /version", "version: /ts_ms", 1):      "two changes of one row may have one time",
+	} {
+		_, warnings, err := Load("view.yaml", []byte(text))
+		if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].Text, want) {
+			t.Errorf("got %v and %v, want %q", warnings, err, want)
+		}
 	}
 }
 

@@ -200,7 +200,8 @@ func (s *scaffold) findEvent() {
 		}
 	}
 	fallback(&s.typ, "type", "/type", "", "say where it is")
-	fallback(&s.version, "version", s.lead+"/version", "", "say where an integer is that grows with every event of an entity, such as a count or a log sequence number")
+	fallback(&s.version, "version", s.lead+"/version", "",
+		"say where an integer is that grows with every event of an entity, such as a count or a log sequence number")
 	fallback(&s.time, "time", "/time", "", "say where it is")
 	for _, p := range []*property{s.id, s.typ, s.version, s.time} {
 		if p != nil {

@@ -90,8 +90,26 @@ func TestASampleThatIsNoEventIsNamed(t *testing.T) {
 			t.Errorf("%q: got %v", data, err)
 		}
 	}
+	if _, _, err := Scaffold([][]byte{[]byte("[1]")}); err == nil || !strings.HasSuffix(err.Error(), "an array: must be a JSON object") {
+		t.Errorf("got %v", err)
+	}
 	if _, _, err := Scaffold(nil); err == nil {
 		t.Error("no samples are enough")
+	}
+}
+
+func TestAProposalFindsAVersionUnderOtherNames(t *testing.T) {
+	for member, want := range map[string]string{"aggregateVersion": "/aggregateVersion", "aggregate_version": "/aggregate_version",
+		"orderVersion": "/orderVersion", "sequenceNumber": "/sequenceNumber", "schemaVersion": "/version"} {
+		file, _, err := Scaffold([][]byte{[]byte(`{"eventId":"1","eventType":"a.b","aggregateId":"x","occurredAt":"2026-11-21T10:00:00Z","` + member + `":3}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range []string{"  version: " + want + "\n", "  entity: [/aggregateId]\n", "  type: /eventType\n", "  id: /eventId\n", "  time: /occurredAt\n"} {
+			if !strings.Contains(string(file), line) {
+				t.Errorf("%s: %q is not in:\n%s", member, line, file)
+			}
+		}
 	}
 }
 

@@ -77,7 +77,8 @@ func printable(r rune) rune {
 
 // keyText quotes a type where YAML would read it as something else.
 func keyText(name string) string {
-	if identifierOf(strings.ReplaceAll(name, ".", "_")) == strings.ReplaceAll(name, ".", "_") && !slices.Contains([]string{"null", "true", "false"}, name) {
+	if identifierOf(strings.ReplaceAll(name, ".", "_")) == strings.ReplaceAll(name, ".", "_") &&
+		!slices.Contains([]string{"null", "true", "false"}, name) {
 		return name
 	}
 	return quote(name)
