@@ -41,7 +41,7 @@ check: ## gofmt, vet, staticcheck, go fix and the import fences; starts nothing
 # The packages share one Cassandra and, on a small machine, two processors: tests with deadlines of their own run one package
 # after another. Building first keeps the compiler out of their way, and finds what does not compile before a stack starts.
 .PHONY: test
-test: check ## check, then all tests with the race detector on one local stack; about 20 minutes
+test: check ## check, then all tests with the race detector on one local stack; about 25 minutes
 	$(GO) build -race ./...
 	$(GO) test -count=1 -run '^TestNoScheduleBreaksAnInvariant$$' ./localstack/sim # ten times as many schedules as under the race detector
 	localstack/with-stack.sh $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --post-run-command tools/tally.sh \
