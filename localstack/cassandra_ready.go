@@ -13,6 +13,7 @@ const (
 	cqlBootstrapped = "SELECT bootstrapped FROM system.local WHERE key = 'local'"
 	// Every range is read from both its replicas, so that one statement reaches every node of three.
 	cqlReadWholeRing = "SELECT count(*) FROM system_traces.sessions"
+	cqlPeers         = "SELECT rack, schema_version FROM system.peers_v2"
 )
 
 const (
@@ -56,12 +57,31 @@ func nodeAnswers(ctx context.Context, node netip.AddrPort, security CassandraSec
 	})
 }
 
-// ringAnswers returns nil when the node, asked as coordinator, reads from all others. Until a node has heard by gossip that another is
-// up it refuses this as unavailable.
-func ringAnswers(ctx context.Context, node netip.AddrPort, security CassandraSecurity) error {
+// ringAnswers returns nil when the node, asked as coordinator, reads from all others, and tells clients of so many peers. Until a node
+// has heard by gossip that another is up it refuses the former as unavailable; what clients are told it writes down a little later, and
+// a client that connects in between knows a ring without that peer.
+func ringAnswers(ctx context.Context, node netip.AddrPort, peers int, security CassandraSecurity) error {
 	return withSession(node, security, func(session *gocql.Session) error {
 		var rows int
-		return session.Query(cqlReadWholeRing).Consistency(gocql.All).ScanContext(ctx, &rows)
+		if err := session.Query(cqlReadWholeRing).Consistency(gocql.All).ScanContext(ctx, &rows); err != nil {
+			return err
+		}
+		told := 0
+		var rack string
+		var version *gocql.UUID
+		iter := session.Query(cqlPeers).IterContext(ctx)
+		for iter.Scan(&rack, &version) {
+			if rack != "" && version != nil {
+				told++
+			}
+		}
+		if err := iter.Close(); err != nil {
+			return err
+		}
+		if told != peers {
+			return fmt.Errorf("%s tells of %d peers, want %d", node, told, peers)
+		}
+		return nil
 	})
 }
 
@@ -92,7 +112,7 @@ func (s *Stack) AwaitRing(ctx context.Context) error {
 		return nil
 	}
 	for _, node := range s.nodes {
-		err := await(ctx, func(ctx context.Context) error { return ringAnswers(ctx, node.Addr(), s.security) })
+		err := await(ctx, func(ctx context.Context) error { return ringAnswers(ctx, node.Addr(), len(s.nodes)-1, s.security) })
 		if err != nil {
 			return fmt.Errorf("wait until %s reaches the ring: %w", node.Name(), err)
 		}
