@@ -8,7 +8,8 @@ import "sync"
 // Room is reserved before a call whose reply has not been seen, for the largest reply there is, and corrected to what
 // the records really take once they are there. The correction may leave a shard with more than its half, by part of one
 // reply. That is its own debt: the shard gets no room until it is paid back, and the others keep what its half leaves
-// them. So the total is exceeded by debts alone, each of less than one reply and of a shard that was let in.
+// them. Replies that are corrected up to halves may exceed the total as well: with reservations of a quarter, of which
+// four can be on their way, what is held is at most twice the total, and the debts.
 type budget struct {
 	total int64
 

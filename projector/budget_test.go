@@ -100,6 +100,42 @@ func TestReservationsAloneNeverExceedTheTotal(t *testing.T) {
 	})
 }
 
+// Whatever replies turn out to take, what is held without debts stays within twice the total, and four replies reach it.
+func TestRepliesTakeAtMostTwiceTheTotalAndDebts(t *testing.T) {
+	const total, room = 1000, 250
+	rapid.Check(t, func(t *rapid.T) {
+		b := newBudget(total)
+		asked := map[string]bool{}
+		for range rapid.IntRange(1, 80).Draw(t, "steps") {
+			shard := fmt.Sprint(rapid.IntRange(0, 7).Draw(t, "shard"))
+			switch {
+			case asked[shard]:
+				b.correct(shard, rapid.Int64Range(0, 2*total).Draw(t, "reply")-room)
+				asked[shard] = false
+			case rapid.Bool().Draw(t, "ask"):
+				asked[shard], _ = b.tryReserve(shard, room, total)
+			default:
+				b.correct(shard, -rapid.Int64Range(0, b.held(shard)).Draw(t, "settled"))
+			}
+			if b.used-b.debts > 2*total {
+				t.Fatalf("%d held, %d of it debts", b.used, b.debts)
+			}
+		}
+	})
+	b := newBudget(total)
+	for _, shard := range []string{"a", "b", "c", "d"} {
+		if ok, _ := b.tryReserve(shard, room, total); !ok {
+			t.Fatalf("no room for %s", shard)
+		}
+	}
+	for _, shard := range []string{"a", "b", "c", "d"} {
+		b.correct(shard, total-room)
+	}
+	if b.used-b.debts != 2*total {
+		t.Errorf("%d held, %d of it debts", b.used, b.debts)
+	}
+}
+
 // A reply may turn out larger than the room that was reserved for it. When its shard then stands still, its debt must
 // not keep the others from what its half leaves them.
 func TestAShardInDebtLeavesTheOtherHalf(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,10 +15,10 @@ import (
 const (
 	// discoverEvery is the pause between two listings of the stream's shards, within a half more or less.
 	discoverEvery = 30 * time.Second
-	// repairEvery is the pause while nobody reads a part of the ring.
+	// repairEvery is the pause while nobody reads a part of the ring, or a parent is missing.
 	repairEvery = 2 * time.Second
-	// holesBelieved is how many listings in a row must show a hole until it is said to be one. Between the end of a shard
-	// and the listing of those that follow on it there is one for a moment.
+	// holesBelieved is how many listings in a row must show the same hole until it is said to be one. Between the end of
+	// a shard and the listing of those that follow on it there is one for a moment.
 	holesBelieved = 3
 )
 
@@ -33,14 +34,16 @@ type discovery struct {
 
 	lineage   stream.Lineage
 	failures  int // in a row
-	holes     int // listings in a row that showed one
+	hole      []stream.HashRange
+	holes     int // listings in a row that showed it
 	retention func(time.Duration)
 }
 
 // listing is what discovery found.
 type listing struct {
-	shards []stream.Shard  // that there are
-	listed map[string]bool // by the last listing alone
+	shards  []stream.Shard  // that there are
+	missing []string        // parents of these that were never listed
+	listed  map[string]bool // by the last listing alone
 }
 
 // run lists the stream's shards, as soon as the lease table was read, again and again, and whenever relist says so, until
@@ -75,22 +78,22 @@ func (d *discovery) run(ctx context.Context, listings chan<- listing, relist <-c
 		d.failures = 0
 		seen := d.seen()
 		finished := seen.finished
-		d.bury(d.lineage.See(shards, seen.begun), finished)
+		d.bury(d.lineage.See(shards, seen.begun, seen.read), finished)
 		select {
-		case listings <- newListing(d.lineage.Shards(), shards):
+		case listings <- newListing(&d.lineage, shards):
 		case <-ctx.Done():
 			return nil
 		}
 		wait = discoverEvery/2 + rand.N(discoverEvery)
-		if d.holed(finished) || d.lineage.Missing() {
+		if d.holed(finished) || len(d.lineage.Missing()) > 0 {
 			wait = around(repairEvery)
 		}
 		d.announcer.announce(ctx, d.lineage.Shards(), finished)
 	}
 }
 
-func newListing(shards, listed []stream.Shard) listing {
-	l := listing{shards: shards, listed: make(map[string]bool, len(listed))}
+func newListing(known *stream.Lineage, listed []stream.Shard) listing {
+	l := listing{shards: known.Shards(), missing: known.Missing(), listed: make(map[string]bool, len(listed))}
 	for _, s := range listed {
 		l.listed[s.ID] = true
 	}
@@ -131,6 +134,9 @@ func (d *discovery) holed(finished map[string]bool) bool {
 		}
 		d.holes = 0
 		return false
+	}
+	if d.holes < holesBelieved && !slices.Equal(holes, d.hole) {
+		d.hole, d.holes = holes, 0
 	}
 	if d.holes++; d.holes == holesBelieved {
 		d.log.Error("records of a part of the ring are read by nobody: run projector doctor",

@@ -169,3 +169,28 @@ func TestAShardThatExpiresUnreadIsALoss(t *testing.T) {
 		})
 	}
 }
+
+// Listings that lack one shard and then another do not make a hole.
+func TestAHoleIsTheSameInSeveralListings(t *testing.T) {
+	metrics, err := NewMetrics(noop.NewMeterProvider().Meter(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, logged := observer.New(zap.ErrorLevel)
+	d := discovery{metrics: metrics, log: zap.New(core)}
+	lower := stream.Shard{ID: "shardId-000000000000", Start: "1"}
+	for i := range lower.Hashes.To {
+		lower.Hashes.To[i] = 0xff
+	}
+	lower.Hashes.To[0] = 0x7f
+	for i, told := range []int{0, 0, 0, 0, 1, 1} {
+		var listing []stream.Shard
+		if i >= holesBelieved-1 {
+			listing = append(listing, lower)
+		}
+		d.lineage.See(listing, nil, nil)
+		if !d.holed(nil) || logged.Len() != told {
+			t.Errorf("after listing %d, told %v", i+1, logged.All())
+		}
+	}
+}

@@ -20,6 +20,7 @@ import (
 type ShardRef struct {
 	ID      string
 	Parents []string // none, one after a split, two after a merge
+	Missing bool     // it is a parent of others that was never listed: it is not taken, and they wait for it
 }
 
 // StateTable is where the workers of a fleet tell each other of themselves. Nothing that correctness depends on is kept
@@ -314,11 +315,11 @@ func (k *keeper) call(deadline time.Time, io func(context.Context) func(now time
 // list takes over a new list of shards.
 func (k *keeper) list(shards []ShardRef) {
 	for _, s := range k.slots {
-		s.listed = false
+		s.listed, s.missing = false, false
 	}
 	for _, ref := range shards {
 		s := k.slot(ref.ID)
-		s.listed, s.parents = true, ref.Parents
+		s.listed, s.missing, s.parents = !ref.Missing, ref.Missing, ref.Parents
 	}
 }
 

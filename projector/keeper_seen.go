@@ -10,6 +10,7 @@ type fleetSeen struct {
 	workers  int             // that take part, this one included
 	finished map[string]bool // listed shards that were read to their end
 	begun    map[string]bool // shards whose row says that there is more to read, listed or not
+	read     map[string]bool // shards whose row has a checkpoint
 }
 
 // look takes note of the fleet for those who ask from other goroutines.
@@ -17,13 +18,17 @@ func (k *keeper) look(now time.Time) {
 	f := k.fleet(now)
 	seen := fleetSeen{
 		shards: f.shards, unowned: f.shards, workers: len(f.live),
-		needed: max(0, f.share()-f.load[k.config.Worker]), finished: map[string]bool{}, begun: map[string]bool{},
+		needed: max(0, f.share()-f.load[k.config.Worker]), finished: map[string]bool{}, begun: map[string]bool{}, read: map[string]bool{},
 	}
 	for _, n := range f.load {
 		seen.unowned -= n
 	}
 	for id, s := range k.slots {
-		switch row, ok := s.sighting.Row(); {
+		row, ok := s.sighting.Row()
+		if ok && row.Checkpoint != "" {
+			seen.read[id] = true
+		}
+		switch {
 		case ok && !row.Finished():
 			seen.begun[id] = true
 		case ok && s.listed:

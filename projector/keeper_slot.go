@@ -14,6 +14,7 @@ type slot struct {
 	shard   string
 	parents []string
 	listed  bool // the stream has it
+	missing bool // it is only known that others follow on it
 
 	sighting checkpoint.Sighting // the row, while it is not ours
 	ripe     time.Time           // from when on the row may be taken

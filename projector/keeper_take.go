@@ -63,7 +63,7 @@ func (k *keeper) sawAll(rows []checkpoint.Row, err error, asked, now time.Time) 
 			continue
 		}
 		row, ok := seen[shard]
-		if !ok && !s.listed && s.handle == nil {
+		if !ok && !s.listed && !s.missing && s.handle == nil {
 			delete(k.slots, shard)
 			continue
 		}
@@ -177,7 +177,7 @@ func (k *keeper) order(candidates []*slot, f fleet) {
 func (k *keeper) parentsFinished(s *slot) bool {
 	for _, id := range s.parents {
 		p := k.slots[id]
-		if p == nil || !p.listed {
+		if p == nil || !p.listed && !p.missing {
 			continue // the stream no longer has it
 		}
 		row, ok := p.sighting.Row()

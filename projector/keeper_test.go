@@ -283,6 +283,37 @@ func TestChildrenAreTakenAfterBothParentsAreFinished(t *testing.T) {
 	}))
 }
 
+// A parent that no listing has shown yet may be unread. It is taken once it is listed, and no longer waited for once it is
+// known to be gone.
+func TestAMissingParentIsWaitedForAndNotTaken(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		holds(t, inBubble(t, func(t *testing.T) []string {
+			s := newSim(t, 8, 1, failover)
+			parent := ShardRef{ID: "shardId-000000000001", Missing: true}
+			child := ShardRef{ID: "shardId-000000000002", Parents: []string{parent.ID}}
+			s.length[parent.ID] = 20
+			s.shards = append(s.shards, parent, child)
+			w := s.join("a", "", nil)
+			s.await(func() bool { return s.store.Row(s.shards[0].ID).Owner != "" }, time.Minute)
+			time.Sleep(time.Minute)
+			if owner := s.store.Row(child.ID).Owner; owner != "" || s.store.Row(parent.ID) != (checkpoint.Row{}) {
+				t.Errorf("the child belongs to %q, the parent's row is %+v", owner, s.store.Row(parent.ID))
+			}
+			parent.Missing = false
+			s.shards = []ShardRef{s.shards[0], parent, child}
+			if gone {
+				s.shards = []ShardRef{s.shards[0], child}
+			}
+			w.keeper.SetShards(s.shards)
+			s.await(func() bool { return s.store.Row(child.ID).Owner != "" }, time.Minute)
+			if read := s.store.Row(parent.ID).Finished(); read == gone {
+				t.Errorf("gone is %t, and the parent was read to its end: %t", gone, read)
+			}
+			return s.end()
+		}))
+	}
+}
+
 func TestAMissingTableEndsTheKeeperAtTheStartOnly(t *testing.T) {
 	for _, cause := range []error{checkpoint.ErrTableMissing, checkpoint.ErrDenied} {
 		holds(t, inBubble(t, func(t *testing.T) []string {

@@ -261,11 +261,14 @@ func (p *Projector) kept() time.Duration { return time.Duration(p.retention.Load
 
 // list tells the keeper which shards there are.
 func (p *Projector) list(l listing) {
-	refs := make([]ShardRef, len(l.shards))
+	refs := make([]ShardRef, len(l.shards), len(l.shards)+len(l.missing))
 	clear(p.listed)
 	for i, s := range l.shards {
 		p.listed[s.ID] = s
 		refs[i] = ShardRef{ID: s.ID, Parents: s.Parents}
+	}
+	for _, id := range l.missing {
+		refs = append(refs, ShardRef{ID: id, Missing: true})
 	}
 	maps.DeleteFunc(p.unfound, func(id string, _ int) bool { return !l.listed[id] }) // expired
 	p.keeper.SetShards(refs)

@@ -384,15 +384,17 @@ func (s *shard) park(work context.Context, r refusal) error {
 		if err == nil {
 			break
 		}
+		if work.Err() != nil {
+			err = cmp.Or(context.Cause(work), work.Err())
+			r.record.batch.settled(err)
+			return err
+		}
 		// A letter that can never be written must not become silence: the shard stands still and says so.
 		s.log.Error("record cannot be parked, the shard stands still", zap.String("sequence", string(r.record.Sequence)),
 			zap.String("code", string(r.poison.Code)), zap.String("letter", path.Join(s.letters, letter.Key())), zap.Error(err))
 		select {
 		case <-time.After(standstill):
 		case <-work.Done():
-			err = context.Cause(work)
-			r.record.batch.settled(err)
-			return err
 		}
 	}
 	s.tracker.Settle(r.record.ticket, checkpoint.Parked)

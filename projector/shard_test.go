@@ -5,10 +5,16 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"penstock/checkpoint"
 	"penstock/localstack/emulator"
+	"penstock/sink/deadletter"
+	"penstock/view"
 )
 
 func TestAPanicIsParkedWithItsStackAndTheShardGoesOn(t *testing.T) {
@@ -243,5 +249,36 @@ func TestWorkUnderALeaseThatIsOverHasEndedAndSaysWhy(t *testing.T) {
 	cancel(lost)
 	if err := context.Cause(ctx); !errors.Is(err, lost) {
 		t.Errorf("once cancelled: cause %v, want %v", err, lost)
+	}
+}
+
+// parkerFunc is a parker of one function.
+type parkerFunc func(context.Context) error
+
+func (f parkerFunc) Park(ctx context.Context, _ deadletter.Letter) error { return f(ctx) }
+
+// A letter that is still on its way when the lease is lost stands in nobody's way; one that is refused for good does.
+func TestOnlyALetterThatIsRefusedIsToldAsAStandstill(t *testing.T) {
+	waits := func(ctx context.Context) error {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	refuses := func(context.Context) error { return errors.New("no such bucket") }
+	for name, c := range map[string]struct {
+		parker parkerFunc
+		told   int
+	}{"on its way": {waits, 0}, "refused": {refuses, 2}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				core, logged := observer.New(zap.ErrorLevel)
+				s := &shard{budget: newBudget(1 << 20), parker: c.parker, log: zap.New(core)}
+				work, end := context.WithCancelCause(t.Context())
+				time.AfterFunc(standstill+time.Second, func() { end(checkpoint.ErrFenced) })
+				err := s.park(work, refusal{&record{shard: s}, &view.Poison{Code: view.CodeBadJSON, Err: errors.New("bad")}, time.Now()})
+				if !errors.Is(err, checkpoint.ErrFenced) || logged.Len() != c.told {
+					t.Errorf("park ended with %v, and told %v", err, logged.All())
+				}
+			})
+		})
 	}
 }

@@ -18,39 +18,41 @@ type Lineage struct {
 
 type lineal struct {
 	Shard
-	missed int // listings in a row that lacked it
+	listed bool // at some time; else only the id is known
+	missed int  // listings in a row that lacked it
 }
 
 // goneAfter is how many listings in a row must lack a shard. The KCL believes in a hole of the ring after as many.
 const goneAfter = 3
 
 // See takes a listing in, and returns the shards that are gone by now: closed ones whose retention is over. A parent that
-// was never listed is gone from the first, unless it is known to have been begun; then it counts as one that the listing
-// lacks, of which nothing but the id is known.
-func (l *Lineage) See(listing []Shard, begun map[string]bool) (gone []Shard) {
+// was never listed counts as one that the listing lacks, and if it was not begun either, it goes unmentioned in the end.
+// Only if its child was read already, and it was not begun, it is gone from the first: else each start of a process would
+// wait for parents that expired long ago.
+func (l *Lineage) See(listing []Shard, begun, read map[string]bool) (gone []Shard) {
 	shards := make(map[string]lineal, len(listing))
 	for _, s := range listing {
-		shards[s.ID] = lineal{Shard: s}
+		shards[s.ID] = lineal{Shard: s, listed: true}
 	}
 	for id, k := range l.shards {
 		if _, listed := shards[id]; listed {
 			continue
 		}
-		if k.missed++; k.missed == goneAfter {
-			gone = append(gone, k.Shard)
+		if k.missed++; k.missed < goneAfter {
+			shards[id] = k
 			continue
 		}
-		shards[id] = k
-	}
-	for _, s := range gone {
 		if l.buried == nil {
 			l.buried = map[string]bool{}
 		}
-		l.buried[s.ID] = true
+		l.buried[id] = true
+		if k.listed || begun[id] {
+			gone = append(gone, k.Shard)
+		}
 	}
 	for _, s := range listing {
 		for _, parent := range s.Parents {
-			if _, known := shards[parent]; !known && begun[parent] && !l.buried[parent] {
+			if _, known := shards[parent]; !known && !l.buried[parent] && (begun[parent] || !read[s.ID]) {
 				shards[parent] = lineal{Shard: Shard{ID: parent}, missed: 1}
 			}
 		}
@@ -60,11 +62,13 @@ func (l *Lineage) See(listing []Shard, begun map[string]bool) (gone []Shard) {
 	return gone
 }
 
-// Shards returns the shards there are, by id.
+// Shards returns the shards there are, by id, without those that are missing.
 func (l *Lineage) Shards() []Shard {
 	shards := make([]Shard, 0, len(l.shards))
 	for _, k := range l.shards {
-		shards = append(shards, k.Shard)
+		if k.listed {
+			shards = append(shards, k.Shard)
+		}
 	}
 	slices.SortFunc(shards, byID)
 	return shards
@@ -72,14 +76,15 @@ func (l *Lineage) Shards() []Shard {
 
 func byID(a, b Shard) int { return cmp.Compare(a.ID, b.ID) }
 
-// Missing reports whether the last listing lacked a shard that was never listed and is not yet gone.
-func (l *Lineage) Missing() bool {
-	for _, k := range l.shards {
-		if k.Start == "" {
-			return true
+// Missing returns the ids of parents that were never listed and are not gone yet.
+func (l *Lineage) Missing() (ids []string) {
+	for id, k := range l.shards {
+		if !k.listed {
+			ids = append(ids, id)
 		}
 	}
-	return false
+	slices.Sort(ids)
+	return ids
 }
 
 // Holes returns the parts of the ring that nobody reads nor ever will, as things are: records put there would be lost

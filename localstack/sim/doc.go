@@ -16,12 +16,16 @@
 //
 //   - a commit passes no record that is neither in the rows nor in a letter, and no part of an aggregate;
 //   - a checkpoint moves back by an operator's seek only, and then all behind it is settled once more;
-//   - a write of a lease that carries a pair that is no longer in the row is refused;
+//   - a lease is written by the worker in whose name it stands, and taken as it was seen: its pair and its checkpoint;
 //   - no worker sends a write for a shard that another worker owns;
 //   - a shard is begun after all of its parents were finished, and finished when it is closed and all of it settled;
-//   - in each process read = applied + parked + in flight + abandoned, and what is in flight stays within the budget.
+//   - every record arrives with the data that was put at its position;
+//   - in each process read = applied + parked + in flight + abandoned, none of it more than the world saw, and what is in
+//     flight stays within the budget's bounds;
+//   - no worker logs an error: that is for losses, and for what people must look after.
 //
-// At the end all faults stop. Within two minutes every record must be in the rows or in a letter, every open shard owned
-// by a living worker with its last record committed, every closed one finished, and the owned shards cover all hash keys.
-// Then the fleet stops, no goroutine is left, and the rows are the fold of all events.
+// At the end all faults stop, and one more record is put to the first hash key of every open shard. Within two minutes
+// every record must be in the rows or in a letter, every open shard owned by a living worker with its last record
+// committed, and every closed one finished. Then the fleet stops, no goroutine is left, and the rows are the fold of all
+// events.
 package sim

@@ -15,7 +15,6 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"penstock/checkpoint"
-	"penstock/projector"
 	"penstock/view/viewtest"
 )
 
@@ -30,28 +29,64 @@ func (w *world) put(s step) {
 	}
 	events, _ := viewtest.StockEvents(w.seed%(1<<32)+uint64(s.number), n)
 	w.tell("%s: %d events, %d together", s.act, len(events), together)
-	in := &kinesis.PutRecordsInput{StreamName: aws.String(streamName)}
-	var members [][][]byte
-	w.mu.Lock() // a projector may see a record before its writer has the answer
+	w.count(s.act.String())
+	var records [][][]byte
 	for chunk := range slices.Chunk(events, together) {
-		var datas [][]byte
+		var members [][]byte
 		for _, e := range chunk {
-			of := kindOf(e.ID)
-			data := slices.Concat([]byte(`{"padding":"`), bytes.Repeat([]byte("x"), padding), []byte(`",`), e.Data[1:])
-			if of == garbled {
-				data = data[:len(data)-1]
-			}
-			w.ledger.kinds[string(data)] = of
-			datas = append(datas, data)
+			members = append(members, w.data(e, padding))
 		}
-		data := datas[0]
-		if together > 1 {
-			data = aggregate(chunk[0].ID, datas)
-		}
-		members = append(members, datas)
-		in.Records = append(in.Records, types.PutRecordsRequestEntry{PartitionKey: aws.String(chunk[0].ID), Data: data})
+		records = append(records, members)
 	}
-	w.mu.Unlock()
+	w.send(records, nil)
+}
+
+// putEverywhere writes an event to the first hash key of every open shard. A shard that nobody reads cannot hide behind
+// having nothing to read then.
+func (w *world) putEverywhere() {
+	const number = 1 << 20 // no step has it
+	open := w.openShards()
+	events, _ := viewtest.StockEvents(w.seed%(1<<32)+number, len(open))
+	var records [][][]byte
+	var keys []*string
+	for i, s := range open {
+		records = append(records, [][]byte{w.data(events[i], 0)})
+		keys = append(keys, aws.String(s.from.String()))
+	}
+	w.tell("an event to each of %d shards", len(open))
+	w.send(records, keys)
+}
+
+// data returns what an event is in the stream.
+func (w *world) data(e viewtest.StockRecord, padding int) []byte {
+	of := kindOf(e.ID)
+	data := slices.Concat([]byte(`{"padding":"`), bytes.Repeat([]byte("x"), padding), []byte(`",`), e.Data[1:])
+	if of == garbled {
+		data = data[:len(data)-1]
+	}
+	w.mu.Lock() // a projector may see a record before its writer has the answer
+	defer w.mu.Unlock()
+	w.ledger.kinds[string(data)] = of
+	return data
+}
+
+// send puts records, each of one member or several, where the hash keys say, if there are any.
+func (w *world) send(records [][][]byte, keys []*string) {
+	in := &kinesis.PutRecordsInput{StreamName: aws.String(streamName)}
+	for i, members := range records {
+		key := fmt.Sprint("key ", w.draw("partition key", 1<<30))
+		to := types.PutRecordsRequestEntry{Data: members[0]}
+		if len(members) > 1 {
+			to.Data = aggregate(key, members)
+		}
+		if !w.auto || w.draw("has a partition key", 2) == 0 {
+			to.PartitionKey = &key
+		}
+		if keys != nil {
+			to.ExplicitHashKey = keys[i]
+		}
+		in.Records = append(in.Records, to)
+	}
 	out, err := w.client.PutRecords(w.ctx, in)
 	if err != nil {
 		w.breach("put: %v", err)
@@ -62,9 +97,9 @@ func (w *world) put(s step) {
 	for i, place := range out.Records {
 		sequence := checkpoint.Sequence(*place.SequenceNumber)
 		sh := w.ledger.shard(*place.ShardId)
-		sh.order = append(sh.order, entry{sequence, len(members[i])})
-		for sub, data := range members[i] {
-			w.ledger.fact(position{sh.id, sequence, int64(sub)}, data)
+		sh.order = append(sh.order, entry{sequence, len(records[i])})
+		for sub, data := range records[i] {
+			w.heldAgainst(position{sh.id, sequence, int64(sub)}, data)
 			if err := w.ledger.expect(data); err != nil {
 				w.breachLocked("%v", err)
 			}
@@ -128,7 +163,7 @@ func (w *world) reshard(s step) {
 	}
 	w.tell("%s of %d shards: %v", s.act, len(open), err)
 	if err == nil {
-		w.count(s.act.String() + "s")
+		w.count(s.act.String())
 	}
 	w.relist()
 }
@@ -193,79 +228,4 @@ func (w *world) openShards() []*shard {
 	}
 	slices.SortFunc(open, func(a, b *shard) int { return a.from.Cmp(b.from) })
 	return open
-}
-
-// operate is what operators do.
-func (w *world) operate(s step) {
-	w.mu.Lock()
-	ids := w.ledger.shardIDs()
-	w.mu.Unlock()
-	name := ids[s.pick%len(ids)]
-	switch {
-	case s.act == seek:
-		w.seek(name)
-		return
-	case s.act == resume:
-		w.resumeAll()
-		return
-	case s.pick%3 == 0:
-		name = projector.AllShards
-	}
-	p, err := projector.NewPause("ann@host", "simulated", time.Now(), projector.MinPause)
-	if err == nil {
-		err = projector.WritePause(w.ctx, w.state.items, w.role(), name, p)
-	}
-	w.tell("pause of %s: %v", name, err)
-	w.count("pauses")
-	w.noteState()
-}
-
-func (w *world) role() string { return projector.Role(1) }
-
-// resume ends a pause, if there is one.
-func (w *world) resume(name string) {
-	if err := projector.RemovePause(w.ctx, w.state.items, w.role(), name); err != nil {
-		w.breach("resume: %v", err)
-	}
-	w.noteState()
-}
-
-func (w *world) resumeAll() {
-	w.mu.Lock()
-	ids := w.ledger.shardIDs()
-	w.mu.Unlock()
-	for _, name := range append(ids, projector.AllShards) {
-		w.resume(name)
-	}
-}
-
-func (w *world) noteState() {
-	if err := w.state.remember(w.ctx, w.role()+"#pause"); err != nil {
-		w.breach("remember the pauses: %v", err)
-	}
-}
-
-// seek sets a shard back: to its beginning, or to one of the records before its checkpoint.
-func (w *world) seek(id string) {
-	row := w.leases.Row(id)
-	w.mu.Lock()
-	sh := w.ledger.shards[id]
-	to, behind := sh.start, sh.checked
-	order := sh.order
-	w.mu.Unlock()
-	if row.Shard == "" {
-		return
-	}
-	if i := w.draw("seek", behind+1); i > 0 {
-		to = order[i-1].sequence
-	}
-	c := checkpoint.Change{Op: checkpoint.Seek, Shard: id, Seen: row, Commit: to}
-	if row.Finished() {
-		c.Op = checkpoint.Reopen
-	}
-	err := w.leases.Apply(w.ctx, c)
-	w.tell("%s of %s to %s: %v", c.Op, id, to, err)
-	if err == nil {
-		w.count(fmt.Sprint(c.Op, "s"))
-	}
 }

@@ -37,8 +37,12 @@ func (c wire) Do(r *http.Request) (*http.Response, error) {
 	if err := c.pass(ctx); err != nil {
 		return nil, closing(answer, err)
 	}
-	if action == "ListShards" && answer.StatusCode == http.StatusOK {
-		return c.rewriteListing(answer)
+	switch {
+	case answer.StatusCode != http.StatusOK:
+	case action == "ListShards":
+		return rewrite(answer, c.changeListing)
+	case action == "GetRecords" && c.world.plant.spoils():
+		return rewrite(answer, c.spoil)
 	}
 	return answer, nil
 }
@@ -72,35 +76,46 @@ func (c wire) rewriteRequest(r *http.Request) error {
 	return nil
 }
 
-// rewriteListing leaves a shard that this process knows out of a listing, or plants a fault in it.
-func (c wire) rewriteListing(answer *http.Response) (*http.Response, error) {
-	lacks := c.world.during(lacking, "") && c.world.draw(c.name+"lacking", 2) == 0
+// rewrite changes what is in an answer.
+func rewrite(answer *http.Response, change func(out map[string]any)) (*http.Response, error) {
 	defer answer.Body.Close()
 	var out map[string]any
-	if err := json.NewDecoder(answer.Body).Decode(&out); err != nil {
-		return nil, fmt.Errorf("read the listing: %w", err)
+	in := json.NewDecoder(answer.Body)
+	in.UseNumber()
+	if err := in.Decode(&out); err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
 	}
-	shards, _ := out["Shards"].([]any)
-	if i := c.world.draw(c.name+"left out", max(1, len(shards))); lacks && c.listed[id(shards[i])] {
-		c.world.count("shards left out of listings")
-		shards = slices.Delete(shards, i, i+1)
-		out["Shards"] = shards
-	}
-	for _, s := range shards {
-		c.listed[id(s)] = true
-	}
-	if c.world.plant == oneParent {
-		for _, s := range shards {
-			delete(s.(map[string]any), "AdjacentParentShardId")
-		}
-	}
+	change(out)
 	body, err := json.Marshal(out)
 	if err != nil {
-		return nil, fmt.Errorf("write the listing: %w", err)
+		return nil, fmt.Errorf("write the answer: %w", err)
 	}
 	answer.Body, answer.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	answer.Header.Del("Content-Length")
 	return answer, nil
+}
+
+// changeListing leaves a shard out of a listing, or plants a fault in it. What three listings in a row of one process
+// lack is gone from the stream, so none is left out so often.
+func (c wire) changeListing(out map[string]any) {
+	lacks := c.world.during(lacking, "") && c.world.draw(c.name+"lacking", 4) > 0
+	shards, _ := out["Shards"].([]any)
+	lacked := map[any]int{}
+	if i := c.world.draw(c.name+"left out", max(1, len(shards))); lacks && c.lacked[id(shards[i])] < 2 {
+		c.world.count("shards left out of listings")
+		lacked[id(shards[i])] = c.lacked[id(shards[i])] + 1
+		shards = slices.Delete(shards, i, i+1)
+	}
+	c.lacked = lacked
+	switch c.world.plant {
+	case oneParent:
+		for _, s := range shards {
+			delete(s.(map[string]any), "AdjacentParentShardId")
+		}
+	case lastNeverListed:
+		shards = shards[:len(shards)-1]
+	}
+	out["Shards"] = shards
 }
 
 func id(s any) any { return s.(map[string]any)["ShardId"] }

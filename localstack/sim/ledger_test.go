@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math/big"
@@ -49,7 +50,7 @@ var codes = map[kind]view.Code{garbled: view.CodeBadJSON, refused: view.CodeReje
 // fact is one record and what became of it.
 type fact struct {
 	kind     kind
-	size     int
+	data     []byte
 	applied  bool
 	parked   bool
 	letter   bool // has one, whatever operators did since
@@ -103,12 +104,15 @@ func (s *shard) last() checkpoint.Sequence {
 	return s.order[len(s.order)-1].sequence
 }
 
-// fact returns what is known of a record.
-func (l *ledger) fact(at position, data []byte) *fact {
-	f := l.facts[at]
+// heldAgainst returns what is known of a record, which must have this data. The caller holds mu.
+func (w *world) heldAgainst(at position, data []byte) *fact {
+	f := w.ledger.facts[at]
 	if f == nil {
-		f = &fact{kind: l.kinds[string(data)], size: len(data)}
-		l.facts[at] = f
+		f = &fact{kind: w.ledger.kinds[string(data)], data: data}
+		w.ledger.facts[at] = f
+	}
+	if !bytes.Equal(f.data, data) {
+		w.breachLocked("record %s/%d of %s has the data of another: %.99q, not %.99q", at.sequence, at.sub, at.shard, data, f.data)
 	}
 	return f
 }
@@ -141,9 +145,12 @@ func (w *world) changed(caller string, c checkpoint.Change, before, after checkp
 		if !before.Free() && before.Pair() != c.Seen.Pair() {
 			w.breachLocked("%s took %s from %v though it had seen %v", caller, c.Shard, before.Pair(), c.Seen.Pair())
 		}
+		if before.Position() != c.Seen.Position() {
+			w.breachLocked("%s took %s at %q and goes on from %q", caller, c.Shard, before.Checkpoint, c.Seen.Checkpoint)
+		}
 		w.checkParents(s, caller+" took it")
 	case checkpoint.Renew, checkpoint.Release, checkpoint.Finish:
-		if before.Pair() != c.Held {
+		if before.Pair() != c.Held || before.Owner != caller {
 			w.breachLocked("%s wrote %s of %s with %v over %v", caller, c.Op, c.Shard, c.Held, before.Pair())
 		}
 	}
@@ -206,7 +213,7 @@ func (w *world) read(at position, data []byte) *fact {
 	for s.newest < len(s.order) && s.order[s.newest].sequence.Compare(at.sequence) <= 0 {
 		s.newest++
 	}
-	f := w.ledger.fact(at, data)
+	f := w.heldAgainst(at, data)
 	f.readings++
 	return f
 }
@@ -230,7 +237,7 @@ func (w *world) keep(l deadletter.Letter) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	at := position{l.Source.Shard, checkpoint.Sequence(l.Source.Sequence), l.Source.SubSequence}
-	f := w.ledger.fact(at, l.Payload)
+	f := w.heldAgainst(at, l.Payload)
 	if f.kind == sound || l.Failure.Code != codes[f.kind] {
 		w.breachLocked("record %s/%d of %s, of kind %d, was parked as %s", at.sequence, at.sub, at.shard, f.kind, l.Failure.Code)
 	}
@@ -304,29 +311,6 @@ func (l *ledger) sum(happened map[string]int) {
 			happened["aggregates"]++
 		}
 	}
-}
-
-// uncovered names a part of the ring that no living worker reads; "" if there is none.
-func (w *world) uncovered() string {
-	w.mu.Lock()
-	shards := slices.Collect(maps.Values(w.ledger.shards))
-	w.mu.Unlock()
-	shards = slices.DeleteFunc(shards, func(s *shard) bool {
-		row := w.leases.Row(s.id)
-		return row.Free() || row.Finished()
-	})
-	slices.SortFunc(shards, func(a, b *shard) int { return a.from.Cmp(b.from) })
-	next, one := new(big.Int), big.NewInt(1)
-	for _, s := range shards {
-		if s.from.Cmp(next) != 0 {
-			return fmt.Sprintf("hash keys from %s to before %s, where %s begins, are not read once", next, s.from, s.id)
-		}
-		next = new(big.Int).Add(s.to, one)
-	}
-	if next.Cmp(new(big.Int).Lsh(one, 128)) != 0 {
-		return fmt.Sprintf("hash keys from %s on are read by nobody", next)
-	}
-	return ""
 }
 
 var _ projector.Writer = writer{}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"penstock/checkpoint"
@@ -13,7 +14,10 @@ type plant uint8
 const (
 	nothing plant = iota
 	withoutPair
+	withoutSight
 	withoutGuard
+	anybodysPair
+	nobodyDies
 	silenceIsSuccess
 	silenceIsApplied
 	oneTooFar
@@ -21,14 +25,18 @@ const (
 	releaseIsEnd
 	aggregateHalf
 	oneParent
+	lastNeverListed
+	recordLeftOut
+	recordsMixedUp
 	beginAtLatest
 	resumeAtLatest
 	settledBeforeApplied
+	answerForgotten
 	lettersForgotten
 	refusalIsApplied
 	lastWriteWins
 	fenceTooLate
-	tenBudgets
+	twoBudgets
 	leftRunning
 	plants
 )
@@ -37,7 +45,10 @@ const (
 var faults = [...]struct{ is, breaks string }{
 	nothing:              {"nothing", ""},
 	withoutPair:          {"the lease table does not compare pairs", "though it had seen|over \\{"},
+	withoutSight:         {"a lease is taken though its checkpoint is no longer the one that was seen", "goes on from"},
 	withoutGuard:         {"an old commit is repeated, and the lease table lets a checkpoint go back", "moved the checkpoint .* back"},
+	anybodysPair:         {"a lease is renewed whatever pair is in the row", "over \\{"},
+	nobodyDies:           {"another worker's row always looks as if it was renewed", "ha(s|ve) no outcome|has no living owner"},
 	silenceIsSuccess:     {"a write of a lease that got no answer counts as done", "which w[0-9] owns|is finished: |settled to"},
 	silenceIsApplied:     {"a write of a row that got no answer counts as applied", "ha(s|ve) no outcome"},
 	oneTooFar:            {"one record too many is committed", "ha(s|ve) no outcome"},
@@ -45,14 +56,18 @@ var faults = [...]struct{ is, breaks string }{
 	releaseIsEnd:         {"a shard that is given back is written as read to its end", "finished .* which is open"},
 	aggregateHalf:        {"an aggregate is committed with its first member", "ha(s|ve) no outcome"},
 	oneParent:            {"a shard waits for one of its two parents only", "follows on, is not finished"},
+	lastNeverListed:      {"the newest shard is in no listing", "ha(s|ve) no outcome"},
+	recordLeftOut:        {"a reader leaves out a record", "ha(s|ve) no outcome"},
+	recordsMixedUp:       {"a reader mixes up two records", "the data of another"},
 	beginAtLatest:        {"a shard without a checkpoint is begun at LATEST", "ha(s|ve) no outcome"},
 	resumeAtLatest:       {"a shard with a checkpoint goes on at LATEST", "ha(s|ve) no outcome"},
 	settledBeforeApplied: {"records are settled before they are applied", "ha(s|ve) no outcome"},
+	answerForgotten:      {"a record is applied and its answer forgotten", "and committed to"},
 	lettersForgotten:     {"letters are acknowledged and not kept", "ha(s|ve) no outcome"},
 	refusalIsApplied:     {"refused records count as applied", "ha(s|ve) no outcome"},
 	lastWriteWins:        {"what is written last stands, whatever its stamp", "the rows are not the fold"},
-	fenceTooLate:         {"one worker trusts its leases three times as long as the others let it", "which w[0-9] owns"},
-	tenBudgets:           {"the budget for records in flight is ten times as large", "of records in hand"},
+	fenceTooLate:         {"one worker trusts its leases twice as long as the others let it", "which w[0-9] owns"},
+	twoBudgets:           {"the budget for records in flight is twice as large", "of records in hand"},
 	leftRunning:          {"a goroutine is left", "blocked goroutines remain"},
 }
 
@@ -62,6 +77,8 @@ func (p plant) weakness() storetest.Weakness {
 	switch p {
 	case withoutPair:
 		return storetest.WithoutPair
+	case withoutSight:
+		return storetest.WithoutSight
 	case withoutGuard:
 		return storetest.WithoutGuard
 	}
@@ -70,14 +87,14 @@ func (p plant) weakness() storetest.Weakness {
 
 func (p plant) failover(worker string) time.Duration {
 	if p == fenceTooLate && worker == "w0" {
-		return 3 * failover
+		return 2 * failover
 	}
 	return failover
 }
 
 func (p plant) inFlight() int64 {
-	if p == tenBudgets {
-		return 10 * inFlight
+	if p == twoBudgets {
+		return 2 * inFlight
 	}
 	return inFlight
 }
@@ -93,9 +110,31 @@ func (p plant) latest() string {
 	return ""
 }
 
+// spoils reports whether answers with records are not what the service sent.
+func (p plant) spoils() bool { return p == recordLeftOut || p == recordsMixedUp }
+
+// spoil changes an answer with two records or more.
+func (c wire) spoil(out map[string]any) {
+	records, _ := out["Records"].([]any)
+	if len(records) < 2 {
+		return
+	}
+	i := c.world.draw(c.name+"spoilt", len(records)-1)
+	if c.world.plant == recordLeftOut {
+		out["Records"] = slices.Delete(records, i, i+1)
+		return
+	}
+	a, b := records[i].(map[string]any), records[i+1].(map[string]any)
+	a["Data"], b["Data"] = b["Data"], a["Data"]
+}
+
 // distort makes of a change what a broken protocol would send.
 func (p plant) distort(w *world, c checkpoint.Change) checkpoint.Change {
 	if c.Op != checkpoint.Renew && c.Op != checkpoint.Release {
+		return c
+	}
+	if p == anybodysPair {
+		c.Held = w.leases.Row(c.Shard).Pair()
 		return c
 	}
 	w.mu.Lock()

@@ -8,6 +8,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric/noop"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"penstock/checkpoint"
 	"penstock/projector"
@@ -22,17 +23,19 @@ type process struct {
 	end    context.CancelCauseFunc // of fetch
 	drop   context.CancelCauseFunc // of work
 	done   chan error              // holds what Run returned
-	listed map[any]bool            // shards that a listing had; discovery alone lists
+	logged *observer.ObservedLogs  // errors
+	lacked map[any]int             // shards that the last listing lacked: in how many in a row; discovery alone lists
 
 	// Guarded by world.mu:
-	dead    bool           // crashed: nothing it does has an effect
-	leaving bool           // told to stop
-	ended   bool           // Run has returned
-	frozen  chan struct{}  // closed at the thaw; nil if it runs
-	ahead   time.Duration  // how wrong its clock is
-	drift   float64        // and how much more it gets a second
-	wrong   time.Time      // from when on
-	inHand  map[string]int // bytes of records that its writer has, by shard
+	dead    bool              // crashed: nothing it does has an effect
+	leaving bool              // told to stop
+	ended   bool              // Run has returned
+	frozen  chan struct{}     // closed at the thaw; nil if it runs
+	ahead   time.Duration     // how wrong its clock is
+	drift   float64           // and how much more it gets a second
+	wrong   time.Time         // from when on
+	inHand  map[string]int    // bytes of records that its writer has, by shard
+	counted checkpoint.Counts // what the world saw of its records
 }
 
 var (
@@ -43,7 +46,7 @@ var (
 // join starts a worker.
 func (w *world) join() {
 	w.mu.Lock()
-	p := &process{world: w, name: fmt.Sprint("w", len(w.processes)), done: make(chan error, 1), listed: map[any]bool{}, inHand: map[string]int{}}
+	p := &process{world: w, name: fmt.Sprint("w", len(w.processes)), done: make(chan error, 1), inHand: map[string]int{}}
 	w.mu.Unlock()
 	w.tell("join %s", p.name)
 	metrics, err := projector.NewMetrics(noop.NewMeterProvider().Meter(""))
@@ -51,12 +54,14 @@ func (w *world) join() {
 		w.breach("%v", err)
 		return
 	}
+	core, logged := observer.New(zap.ErrorLevel)
+	p.logged = logged
 	config := w.server.AWS()
 	config.HTTPClient = wire{p}
 	p.Projector, err = projector.New(
 		projector.Config{
-			Worker: p.name, Version: "simulated", View: watched{world: w}, Generation: 1,
-			Failover: w.plant.failover(p.name), InFlight: w.plant.inFlight(), Drain: time.Minute, Log: zap.NewNop(),
+			Worker: p.name, Version: "simulated", View: watched{process: p}, Generation: 1,
+			Failover: w.plant.failover(p.name), InFlight: w.plant.inFlight(), Drain: time.Minute, Log: zap.New(core),
 		},
 		projector.Dependencies{
 			Stream: stream.New(config, streamName, zap.NewNop()), Description: w.found,
@@ -107,12 +112,37 @@ func (p *process) observe() {
 	}
 }
 
+// note counts what the world sees of the process's records.
+func (p *process) note(add func(*checkpoint.Counts)) {
+	p.world.mu.Lock()
+	defer p.world.mu.Unlock()
+	add(&p.counted)
+}
+
 func (p *process) balance() checkpoint.Counts {
 	c := p.Counts()
 	if c.Read != c.Applied+c.Parked+c.InFlight+c.Abandoned {
 		p.world.breach("%s: the counts do not balance: %+v", p.name, c)
 	}
 	return c
+}
+
+// audit holds what the process counted against what the world saw, once it has ended. What came after a lease was lost
+// the process counts as abandoned, so the world may have seen more outcomes than it, and never fewer.
+func (p *process) audit() {
+	c := p.balance()
+	p.world.mu.Lock()
+	defer p.world.mu.Unlock()
+	p.world.happened["records abandoned"] += int(c.Abandoned)
+	if saw := p.counted; c.InFlight != 0 || c.Read != saw.Read || c.Applied > saw.Applied || c.Parked > saw.Parked {
+		p.world.breachLocked("%s ended with %+v, and what was seen of it is %+v", p.name, c, saw)
+	}
+	for _, e := range p.logged.All() {
+		if p.dead {
+			break
+		}
+		p.world.breachLocked("%s logged %q with %v", p.name, e.Message, e.ContextMap())
+	}
 }
 
 // quit is SIGTERM; the drain's time is limited.
@@ -224,7 +254,7 @@ func (p *process) linger(ctx context.Context, what string, most time.Duration) e
 }
 
 // skew makes the clock wrong by up to an hour, and drift by up to a second in ten.
-func (p *process) skew(time.Duration) {
+func (p *process) skew() {
 	ahead := p.world.upTo(p.name+"skew", 2*time.Hour) - time.Hour
 	drift := p.world.upTo(p.name+"drift", 200*time.Millisecond) - 100*time.Millisecond
 	p.world.mu.Lock()

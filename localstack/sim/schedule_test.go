@@ -43,6 +43,7 @@ const (
 	pause                        // operators keep all shards, or one, from being read
 	resume                       // and end that
 	seek                         // operators set a shard back
+	release                      // operators ask a shard's owner to give it back, and may set it back meanwhile
 
 	// Faults, which last.
 
@@ -65,7 +66,7 @@ const (
 
 var actNames = [...]string{
 	put: "put", putAggregates: "put aggregates", flood: "flood", join: "join", crash: "crash", stop: "stop", split: "split",
-	merge: "merge", scale: "scale", spread: "spread", pause: "pause", resume: "resume", seek: "seek", freeze: "freeze",
+	merge: "merge", scale: "scale", spread: "spread", pause: "pause", resume: "resume", seek: "seek", release: "release", freeze: "freeze",
 	ambiguous: "ambiguous lease writes of", leasesDown: "lease table throttled", statesDown: "state table down", stale: "state table stale", skewed: "clock skewed",
 	throttled: "kinesis throttled", faulty: "kinesis faulty", expired: "iterators expire", lacking: "listings lack a shard", writerRefuses: "writer refuses",
 	writerSlow: "writer slow", writerForgets: "writer's answers lost", lettersRefused: "letters refused",
@@ -77,7 +78,7 @@ func (a act) String() string { return actNames[a] }
 func (a act) lasts() bool { return a >= freeze }
 
 // weights make schedules of what is worth it: work to do, workers that go and come, shards that change.
-var weights = map[act]int{put: 6, putAggregates: 3, flood: 2, join: 4, crash: 4, split: 4, merge: 3, freeze: 3, ambiguous: 4}
+var weights = map[act]int{put: 6, putAggregates: 3, flood: 2, join: 4, crash: 4, split: 4, merge: 3, freeze: 3, ambiguous: 4, lacking: 3, release: 2}
 
 // schedules draws schedules of 20 to 50 seconds.
 func schedules() *rapid.Generator[schedule] {

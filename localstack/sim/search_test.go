@@ -37,6 +37,7 @@ type search struct {
 	seed     uint64 // of the first that failed
 	failed   result
 	happened map[string]int
+	in       map[string]int // how many schedules it happened in
 	most     map[string]int // what is not summed up
 	virtual  time.Duration
 	rest     time.Duration // the longest
@@ -44,7 +45,7 @@ type search struct {
 
 func newSearch(p plant, first, runs uint64) *search {
 	now := time.Now()
-	return &search{plant: p, began: now, said: now, next: first, until: first + runs, happened: map[string]int{}, most: map[string]int{}}
+	return &search{plant: p, began: now, said: now, next: first, until: first + runs, happened: map[string]int{}, in: map[string]int{}, most: map[string]int{}}
 }
 
 // run searches in as many lanes as there are processors to spare.
@@ -90,6 +91,9 @@ func (s *search) note(t *testing.T, seed uint64, r result) {
 			continue
 		}
 		s.happened[what] += n
+		if n > 0 {
+			s.in[what]++
+		}
 	}
 	if len(r.broken) > 0 && !s.found {
 		s.found, s.seed, s.failed = true, seed, r
@@ -106,10 +110,12 @@ func (s *search) report() string {
 	took := time.Since(s.began)
 	fmt.Fprintf(&b, "%d schedules in %.1fs, %.0f a second; %.1f h of virtual time; at rest after %s at most\n",
 		s.played, took.Seconds(), float64(s.played)/took.Seconds(), s.virtual.Hours(), s.rest)
-	for _, counts := range []map[string]int{s.happened, s.most} {
-		for _, what := range slices.Sorted(maps.Keys(counts)) {
-			fmt.Fprintf(&b, "%9d  %s\n", counts[what], what)
-		}
+	fmt.Fprintf(&b, "%9s  %9s\n", "times", "schedules")
+	for _, what := range slices.Sorted(maps.Keys(s.happened)) {
+		fmt.Fprintf(&b, "%9d  %9d  %s\n", s.happened[what], s.in[what], what)
+	}
+	for _, what := range slices.Sorted(maps.Keys(s.most)) {
+		fmt.Fprintf(&b, "%9d  %s\n", s.most[what], what)
 	}
 	return b.String()
 }

@@ -16,13 +16,14 @@ import (
 // watched is the view of stock under the world's eyes, and now and then with a bug.
 type watched struct {
 	viewtest.Stock
-	world *world
+	*process
 }
 
 // Project implements [view.View]. It hides the record's position in the result, for the writer.
 func (v watched) Project(r view.Record) (view.Result, error) {
 	at := position{r.Position.Shard, checkpoint.Sequence(r.Position.Sequence), r.Position.SubSequence}
 	f := v.world.read(at, r.Data)
+	v.note(func(c *checkpoint.Counts) { c.Read++ })
 	if f.kind == panics {
 		panic("a bug in the view")
 	}
@@ -46,8 +47,11 @@ func (x writer) Submit(ctx context.Context, writes []sink.Write) {
 	for i, write := range writes {
 		at := x.world.coming[&write.Mutations[0]]
 		delete(x.world.coming, &write.Mutations[0])
-		size := x.world.ledger.facts[at].size
-		if i == 0 && x.inHand[at.shard] > inFlight/2 {
+		size := len(x.world.ledger.facts[at].data)
+		for _, m := range write.Mutations {
+			size += m.Size()
+		}
+		if i == 0 && x.inHand[at.shard] > inFlight/4 {
 			x.world.breachLocked("%s read on in %s with %d bytes of records in hand, of a budget of %d", x.name, at.shard, x.inHand[at.shard], inFlight)
 		}
 		x.inHand[at.shard] += size
@@ -56,15 +60,22 @@ func (x writer) Submit(ctx context.Context, writes []sink.Write) {
 			x.world.mu.Lock()
 			x.inHand[at.shard] -= size
 			x.world.mu.Unlock()
+			if err == nil {
+				x.note(func(c *checkpoint.Counts) { c.Applied++ })
+			}
+			if x.world.plant == answerForgotten && x.world.draw("forgotten", 100) == 0 {
+				return
+			}
 			write.Record.Settle(err)
 		})
 	}
 	x.checkBudget()
 }
 
-// checkBudget breaks the rule that what is in flight stays within the budget. What a shard's reply takes above half of it
-// is that shard's own debt, which keeps it from reading on. A reply's room, a quarter of the budget, is reserved before
-// anybody knows its size, so each of the four that there is room for may come to half of it: twice the budget together.
+// checkBudget breaks the rule that what is in flight stays within the budget. A reply's room, a quarter of the budget, is
+// reserved before anybody knows its size, and a shard holds at most half of the budget with it. What the reply takes above
+// that half is the shard's own debt, which keeps it from reading on. But up to the half it may come to more than its room,
+// and there is room for four replies on their way: so without debts twice the budget is in hand at most.
 func (x writer) checkBudget() {
 	sum, debts := 0, 0
 	for _, n := range x.inHand {
@@ -74,7 +85,9 @@ func (x writer) checkBudget() {
 	if sum > 2*inFlight {
 		x.world.breachLocked("%s has %d bytes of records in hand, of a budget of %d", x.name, sum, inFlight)
 	}
-	x.world.happened["most in hand, KiB"] = max(x.world.happened["most in hand, KiB"], (sum+debts)>>10)
+	for what, n := range map[string]int{"most in hand without debts, KiB": sum, "most in hand, KiB": sum + debts} {
+		x.world.happened[what] = max(x.world.happened[what], n>>10)
+	}
 }
 
 func (x writer) write(ctx context.Context, at position, mutations []view.Mutation) error {
@@ -173,6 +186,7 @@ func (x parker) Park(ctx context.Context, l deadletter.Letter) error {
 		return err
 	}
 	x.world.keep(l)
+	x.note(func(c *checkpoint.Counts) { c.Parked++ })
 	return x.pass(ctx)
 }
 

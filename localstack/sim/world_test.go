@@ -175,17 +175,18 @@ func (w *world) do(s step) {
 		w.put(s)
 	case join:
 		if len(w.alive()) < mostWorkers {
-			w.count("joins")
+			w.count(s.act.String())
 			w.join()
 		}
 	case crash, stop, freeze, skewed, ambiguous:
 		w.doTo(s)
 	case split, merge, scale, spread:
 		w.reshard(s)
-	case pause, resume, seek:
+	case pause, resume, seek, release:
 		w.operate(s)
 	default:
 		w.tell("%s for %s", s.act, s.last)
+		w.count(s.act.String())
 		w.open(window{act: s.act}, s.last)
 	}
 }
@@ -198,19 +199,16 @@ func (w *world) doTo(s step) {
 	}
 	p := alive[s.pick%len(alive)]
 	w.tell("%s %s", s.act, p.name)
+	w.count(s.act.String())
 	switch s.act {
 	case crash:
-		w.count("crashes")
 		p.crash()
 	case stop:
-		w.count("stops")
 		p.quit(10 * time.Second)
 	case freeze:
-		w.count("freezes")
 		p.freeze(s.last)
 	case skewed:
-		w.count("clocks skewed")
-		p.skew(s.last)
+		p.skew()
 	default:
 		w.open(window{s.act, p.name}, s.last)
 	}
@@ -246,6 +244,7 @@ func (w *world) end() (rest time.Duration) {
 	if len(w.alive()) == 0 {
 		w.join()
 	}
+	w.putEverywhere()
 	rest = w.awaitRest()
 	w.mu.Lock()
 	processes = slices.Clone(w.processes)
@@ -259,9 +258,7 @@ func (w *world) end() (rest time.Duration) {
 	close(w.over)
 	w.running.Wait()
 	for _, p := range processes {
-		if c := p.balance(); c.InFlight != 0 {
-			w.breach("%s ended with %+v", p.name, c)
-		}
+		p.audit()
 	}
 	if err := w.server.Close(); err != nil {
 		w.breach("the emulator ended with %v", err)
@@ -322,5 +319,5 @@ func (w *world) unrest() string {
 			return fmt.Sprintf("%s is settled to %s and committed to %s", id, last, row.Checkpoint)
 		}
 	}
-	return w.uncovered()
+	return ""
 }
