@@ -77,10 +77,14 @@ type Cassandra struct {
 	TLS               TLS
 }
 
-// Pressure is how much may be read and be in flight.
+// Pressure is how much may be read and be in flight, and how the writer gives way.
 type Pressure struct {
 	InFlight            Size
+	TargetLatency       time.Duration
+	MinRequestsPerHost  int // at most MaxRequestsPerHost
 	MaxRequestsPerHost  int
+	DebtBudget          Size
+	DebtFloorPercent    int
 	MaxRecordsPerSecond int // 0 for no cap
 }
 

@@ -56,6 +56,7 @@ func Load(s Sources) (*Config, error) {
 	l.credentials(c, origins)
 	l.tls(c)
 	l.listeners(c)
+	l.requests(c)
 	l.consumer(c)
 	if len(l.mistakes) > 0 {
 		sortMistakes(l.mistakes)
@@ -131,6 +132,8 @@ const (
 	streamKey    = "kinesis.stream"
 	consumerKey  = "kinesis.consumer"
 	listen       = "telemetry.listen"
+	minRequests  = "pressure.min_requests_per_host"
+	maxRequests  = "pressure.max_requests_per_host"
 	admin        = "telemetry.admin"
 	password     = "cassandra.password"
 	passwordFile = "cassandra.password_file"
@@ -240,6 +243,19 @@ func (l *loader) listeners(c *Config) {
 	}
 	l.mistake(Mistake{Key: told.Key.Name, Value: told.Value, Origin: told.Origin,
 		Rule: fmt.Sprintf("contradicts %s, which is %s: they cannot share a port", other.Key.Name, other.Value)})
+}
+
+// requests refuses a lowest limit above the highest. The mistake is told of the one that was given.
+func (l *loader) requests(c *Config) {
+	if l.wrong[minRequests] || l.wrong[maxRequests] || c.Pressure.MinRequestsPerHost <= c.Pressure.MaxRequestsPerHost {
+		return
+	}
+	told, other, rule := c.settings[minRequests], c.settings[maxRequests], "at most"
+	if told.Origin.Layer == Default {
+		told, other, rule = other, told, "at least"
+	}
+	l.mistake(Mistake{Key: told.Key.Name, Value: told.Value, Origin: told.Origin,
+		Rule: fmt.Sprintf("contradicts %s, which is %s: must be %s that", other.Key.Name, other.Value, rule)})
 }
 
 // overlap tells whether two listeners would meet. Port 0 is another port each time.

@@ -59,7 +59,10 @@ func TestDefaultsFillWhatIsNotGiven(t *testing.T) {
 			Consistency: "LOCAL_QUORUM", ReplicationFactor: 3, Timeout: 3 * time.Second,
 			TLS: TLS{Mode: TLSDisabled},
 		},
-		Pressure:     Pressure{InFlight: 64 * MiB, MaxRequestsPerHost: 64},
+		Pressure: Pressure{
+			InFlight: 64 * MiB, TargetLatency: 100 * time.Millisecond, MinRequestsPerHost: 1, MaxRequestsPerHost: 1024,
+			DebtBudget: 600 * MiB, DebtFloorPercent: 50,
+		},
 		DeadLetters:  DeadLetters{Bucket: "letters", Prefix: "dead-letters"},
 		Telemetry:    Telemetry{Listen: ":9464", Admin: "127.0.0.1:9465", LogLevel: "info"},
 		DrainTimeout: 20 * time.Second,
@@ -126,6 +129,10 @@ func TestEachMistakeNamesKeyValueRuleAndSource(t *testing.T) {
 		{"zero", "view:\n  generation: 0\n", `:2: view.generation = "0": must be 1 to 9999`},
 		{"decimal size", "pressure:\n  in_flight: 64MB\n",
 			`:2: pressure.in_flight = "64MB": must be a whole number of B, KiB, MiB or GiB, such as 64MiB, 16MiB to 4GiB`},
+		{"lowest above highest", "pressure:\n  min_requests_per_host: 9\n  max_requests_per_host: 8\n",
+			`:2: pressure.min_requests_per_host = "9": contradicts pressure.max_requests_per_host, which is 8: must be at most that`},
+		{"highest below the default", "pressure:\n  min_requests_per_host: 2000\n",
+			`:2: pressure.min_requests_per_host = "2000": contradicts pressure.max_requests_per_host, which is 1024: must be at most that`},
 		{"small size", "pressure:\n  in_flight: 1MiB\n", `:2: pressure.in_flight = "1MiB": must be 16MiB to 4GiB`},
 		{"low consistency", "cassandra:\n  consistency: ONE\n", `:2: cassandra.consistency = "ONE": must be LOCAL_QUORUM, QUORUM, EACH_QUORUM or ALL: ` +
 			`below LOCAL_QUORUM an acknowledged write may be on no replica that a reader asks`},
@@ -383,7 +390,7 @@ func TestSettingsAreInTheTablesOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := c.Settings()
-	if len(s) != 24 || s[0].Key.Name != "application" || s[0].Value != "shop" || s[0].Origin.Layer != Environment ||
+	if len(s) != 28 || s[0].Key.Name != "application" || s[0].Value != "shop" || s[0].Origin.Layer != Environment ||
 		s[len(s)-1].Value != "20s" {
 		t.Errorf("got %d: %+v", len(s), s)
 	}

@@ -93,7 +93,7 @@ type memoryWriter struct {
 	daemon *daemon
 }
 
-func (m memoryWriter) Submit(ctx context.Context, writes []sink.Write) {
+func (m memoryWriter) Submit(ctx context.Context, _ *sink.Source, writes []sink.Write) {
 	for _, w := range writes {
 		m.mu.Lock()
 		at := m.coming[&w.Mutations[0]]

@@ -282,6 +282,7 @@ func (p *Projector) start(fetch, work context.Context, running *sync.WaitGroup, 
 	tracker := p.ledger.NewTracker(l.Checkpoint())
 	s := &shard{
 		id:       l.Shard(),
+		source:   sink.Source{Name: l.Shard()},
 		lease:    l,
 		reader:   p.reader(listed, l.Checkpoint()),
 		view:     p.config.View,

@@ -39,6 +39,7 @@ type shard struct {
 	reader   recordReader
 	view     view.View
 	writer   Writer
+	source   sink.Source // what the writer knows this shard by
 	parker   Parker
 	budget   *budget
 	board    *board   // operators' pauses
@@ -66,7 +67,7 @@ type shard struct {
 
 // Writer applies the mutations of records: [penstock/sink/cassandra.Writer].
 type Writer interface {
-	Submit(ctx context.Context, writes []sink.Write)
+	Submit(ctx context.Context, from *sink.Source, writes []sink.Write)
 }
 
 // Parker keeps a letter: nil means that it is durable. It waits while the store is out of reach.
@@ -279,7 +280,8 @@ func (s *shard) take(work context.Context, room int64, batch stream.Batch) {
 	for _, u := range unprojected {
 		u.record.Settle(u.err)
 	}
-	s.writer.Submit(work, writes)
+	s.source.SetBehind(batch.Behind)
+	s.writer.Submit(work, &s.source, writes)
 }
 
 // count adds a record to the tracker.

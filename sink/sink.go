@@ -9,6 +9,8 @@ package sink
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"penstock/view"
 )
@@ -18,6 +20,20 @@ type Write struct {
 	Mutations []view.Mutation
 	Record    Settler
 }
+
+// Source is where writes come from: a shard while one worker holds it. A writer is fair between sources. The zero value is
+// one without a name.
+type Source struct {
+	Name   string // for people
+	behind atomic.Int64
+}
+
+// SetBehind tells how old what is submitted now was when it was read, 0 or more. Of two sources that wait, a writer gives
+// the one that is further behind somewhat more. Any goroutine may call it.
+func (s *Source) SetBehind(d time.Duration) { s.behind.Store(int64(max(0, d))) }
+
+// Behind is what SetBehind told last.
+func (s *Source) Behind() time.Duration { return time.Duration(s.behind.Load()) }
 
 // Settler is a record that waits for its outcome.
 type Settler interface {

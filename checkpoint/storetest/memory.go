@@ -199,23 +199,28 @@ func (m *Memory) holds(c checkpoint.Change, row checkpoint.Row, ok bool) bool {
 		!row.Wrong.Has(checkpoint.CheckpointAttribute) && row.Checkpoint.Compare(c.Commit) <= 0
 }
 
+// differing are the attributes that are empty or no text in one row and not in the other. ^ and | bind equally in Go.
+func differing(row, seen checkpoint.Row) checkpoint.Attributes {
+	return (row.Empty ^ seen.Empty) | (row.Wrong ^ seen.Wrong)
+}
+
 // sameOwner is the condition of an acquire on owner and timeout.
 func sameOwner(row, seen checkpoint.Row) bool {
 	const owner, timeout = checkpoint.OwnerAttribute, checkpoint.TimeoutAttribute
-	if row.Owner != seen.Owner || (row.Empty ^ seen.Empty | row.Wrong ^ seen.Wrong).Has(owner) {
+	if row.Owner != seen.Owner || differing(row, seen).Has(owner) {
 		return false
 	}
-	return seen.Free() || row.Timeout == seen.Timeout && !(row.Empty^seen.Empty|row.Wrong^seen.Wrong).Has(timeout)
+	return seen.Free() || row.Timeout == seen.Timeout && !differing(row, seen).Has(timeout)
 }
 
 // sameCheckpoint is the condition of an acquire on the checkpoint.
 func sameCheckpoint(row, seen checkpoint.Row) bool {
-	return row.Checkpoint == seen.Checkpoint && !(row.Empty ^ seen.Empty | row.Wrong ^ seen.Wrong).Has(checkpoint.CheckpointAttribute)
+	return row.Checkpoint == seen.Checkpoint && !differing(row, seen).Has(checkpoint.CheckpointAttribute)
 }
 
 // sameEpoch is the condition of a seek.
 func sameEpoch(row, seen checkpoint.Row) bool {
-	differ := row.Empty ^ seen.Empty | row.Wrong ^ seen.Wrong
+	differ := differing(row, seen)
 	return row.Pair() == seen.Pair() && !differ.Has(checkpoint.OwnerAttribute) && !differ.Has(checkpoint.TimeoutAttribute) && sameCheckpoint(row, seen)
 }
 

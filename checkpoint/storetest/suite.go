@@ -203,6 +203,9 @@ var wedgeCases = []suiteCase{
 		func(r *checkpoint.Row) { r.Wrong = 0 }),
 	{"acquire leaves a checkpoint that has become sound", checkpoint.Row{Shard: shard, Checkpoint: low},
 		acquire(checkpoint.Row{Shard: shard, Wrong: checkpoint.CheckpointAttribute}), checkpoint.Row{}},
+	{"acquire is refused when a checkpoint of another type became an empty one",
+		checkpoint.Row{Shard: shard, Owner: "a", Timeout: t1, Empty: checkpoint.CheckpointAttribute, Wrong: checkpoint.ClaimAttribute},
+		acquire(checkpoint.Row{Shard: shard, Owner: "a", Timeout: t1, Wrong: checkpoint.CheckpointAttribute | checkpoint.ClaimAttribute}), checkpoint.Row{}},
 	{"acquire of an owner of another type is refused when there is a sound one", held,
 		acquire(checkpoint.Row{Shard: shard, Timeout: t1, Wrong: checkpoint.OwnerAttribute}), checkpoint.Row{}},
 }

@@ -55,7 +55,9 @@ func (r *reloader) reload() {
 	_, restart := config.Changes(r.running, next)
 	r.log.Info("configuration reloaded", zap.Strings("applied", names(safe)), zap.Strings("needs_restart", names(restart)))
 	r.level.SetLevel(level.Level()) // only now: the line above should be seen
-	r.writer.SetLimit(next.Pressure.MaxRequestsPerHost)
+	if err := r.writer.Reconfigure(writerLimits(next)); err != nil {
+		r.log.Error("limits of the writer not changed", zap.Error(err))
+	}
 	r.reader.SetMaxRecords(next.Pressure.MaxRecordsPerSecond)
 	r.reader.SetOnLoss(onLoss(next))
 	r.applied = next

@@ -23,6 +23,7 @@ import (
 	"penstock/objects"
 	"penstock/projector"
 	"penstock/sink"
+	"penstock/sink/adaptive"
 	"penstock/sink/cassandra"
 	"penstock/sink/deadletter"
 	"penstock/stream"
@@ -143,9 +144,9 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 	}
 	defer parts.session.Close()
 	generation := view.Generation(conf.View.Generation)
+	limits, debt := writerLimits(conf)
 	writer, err := cassandra.NewWriter(parts.session, cassandra.WriterConfig{
-		View: v, Generation: generation, MaxRequestsPerHost: conf.Pressure.MaxRequestsPerHost,
-		Log: log.Named("writer"), Observe: metrics.Wrote,
+		View: v, Generation: generation, Limits: limits, Debt: debt, Log: log.Named("writer"), Observe: metrics.Wrote,
 	})
 	if err != nil {
 		return err
@@ -209,6 +210,13 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 		return &exitError{exitDrainPartial, fmt.Errorf("drain incomplete: %w: %d records were abandoned and will be read again", cut, last.Counts.Abandoned)}
 	}
 	return err
+}
+
+// writerLimits are the bounds within which the writer finds its pace.
+func writerLimits(conf *config.Config) (adaptive.Config, adaptive.GovernorConfig) {
+	p := conf.Pressure
+	return adaptive.Config{Target: p.TargetLatency, Min: p.MinRequestsPerHost, Max: p.MaxRequestsPerHost},
+		adaptive.GovernorConfig{Budget: int64(p.DebtBudget), Floor: float64(p.DebtFloorPercent) / 100}
 }
 
 func onLoss(conf *config.Config) projector.OnLoss {

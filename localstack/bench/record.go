@@ -23,6 +23,7 @@ import (
 	"penstock/order"
 	"penstock/projector"
 	"penstock/sink"
+	"penstock/sink/adaptive"
 	"penstock/sink/cassandra"
 	"penstock/sink/deadletter"
 	"penstock/stream"
@@ -119,7 +120,7 @@ func (r *rig) record(ctx context.Context) (err error) {
 		return err
 	}
 	defer session.Close()
-	writer, err := cassandra.NewWriter(session, cassandra.WriterConfig{View: order.View{}, Generation: 1, MaxRequestsPerHost: 64, Log: zap.NewNop()})
+	writer, err := cassandra.NewWriter(session, cassandra.WriterConfig{View: order.View{}, Generation: 1, Limits: adaptive.Config{Max: 64}, Log: zap.NewNop()})
 	if err != nil {
 		return err
 	}
@@ -150,7 +151,7 @@ type counter struct {
 }
 
 // Submit implements projector.Writer.
-func (c *counter) Submit(ctx context.Context, writes []sink.Write) {
+func (c *counter) Submit(ctx context.Context, from *sink.Source, writes []sink.Write) {
 	for _, w := range writes {
 		for _, m := range w.Mutations {
 			stamps := map[view.Stamp]bool{}
@@ -160,7 +161,7 @@ func (c *counter) Submit(ctx context.Context, writes []sink.Write) {
 			c.statements.Add(int64(len(stamps)))
 		}
 	}
-	c.Writer.Submit(ctx, writes)
+	c.Writer.Submit(ctx, from, writes)
 }
 
 // inProcess returns a projector over the rig's stream with leases of its own.

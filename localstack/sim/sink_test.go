@@ -41,7 +41,7 @@ func (v watched) Project(r view.Record) (view.Result, error) {
 type writer struct{ *process }
 
 // Submit implements [projector.Writer]. It gets one reply at a time, of one shard.
-func (x writer) Submit(ctx context.Context, writes []sink.Write) {
+func (x writer) Submit(ctx context.Context, _ *sink.Source, writes []sink.Write) {
 	x.world.mu.Lock()
 	defer x.world.mu.Unlock()
 	for i, write := range writes {

@@ -47,7 +47,7 @@ func (o *ours) Project(r view.Record) (view.Result, error) {
 }
 
 // Submit implements projector.Writer.
-func (o *ours) Submit(_ context.Context, writes []sink.Write) {
+func (o *ours) Submit(_ context.Context, _ *sink.Source, writes []sink.Write) {
 	for _, w := range writes {
 		o.mu.Lock()
 		data := o.coming[&w.Mutations[0]]

@@ -9,6 +9,7 @@ import (
 	"github.com/apache/cassandra-gocql-driver/v2"
 
 	"penstock/sink"
+	"penstock/sink/adaptive"
 )
 
 // classify decides, once and for all, what an error of the driver means. All writes are idempotent with fixed stamps,
@@ -47,6 +48,40 @@ func classify(err error) sink.Disposition {
 		return sink.Transient
 	}
 	return sink.Unknown
+}
+
+// outcomeOf says what an attempt's error tells of its host's load. It looks at the same errors as classify does.
+func outcomeOf(err error) adaptive.Outcome {
+	if err == nil {
+		return adaptive.Success
+	}
+	if server, ok := errors.AsType[gocql.RequestError](err); ok {
+		switch server.Code() {
+		case gocql.ErrCodeUnavailable:
+			return adaptive.Unavailable
+		case gocql.ErrCodeOverloaded:
+			return adaptive.Overloaded
+		case gocql.ErrCodeBootstrapping: // not ready to coordinate: none of its answers will be another
+			return adaptive.Lost
+		}
+	}
+	switch {
+	case errors.Is(err, gocql.ErrNoStreams):
+		return adaptive.Overloaded
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, gocql.ErrTimeoutNoResponse):
+		return adaptive.Failed
+	}
+	switch classify(err) {
+	case sink.Poison, sink.Fatal:
+		return adaptive.Ignored
+	case sink.Overload, sink.Unknown:
+		return adaptive.Failed
+	case sink.Transient:
+		if _, answered := errors.AsType[gocql.RequestError](err); answered {
+			return adaptive.Failed
+		}
+	}
+	return adaptive.Lost
 }
 
 // classifyCode follows the native protocol's error codes.

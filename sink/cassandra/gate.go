@@ -1,100 +1,398 @@
 package cassandra
 
 import (
-	"context"
+	"container/heap"
+	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
+
+	"penstock/sink"
+	"penstock/sink/adaptive"
 )
 
-// gate hands out the permits to send: so many for each coordinator host, so that a slow or dead host never holds more
-// than its own. The limit is the same for every host, and changes only by setLimit.
+// gate decides which request is sent next, to which host, and when. Each coordinator host has a limiter of its own, so that a slow or dead
+// host never holds more than its own permits; what waits is bound to no host, and goes to whichever of its replicas has
+// room first. Requests wait in lanes, one for each replica set; see [lane]. What failed comes back after a pause,
+// once the budget for repetitions pays for it, and goes to another host than it came from if there is one.
+//
+// A permit lasts for exactly one request: next gives it, done takes it back. Nothing here waits or calls out.
 type gate struct {
-	mu      sync.Mutex // guards every host's inFlight too
-	limit   int
-	waiters []*waiter // first come, first served among those a host can serve
+	mu       sync.Mutex // guards everything, and every host's limiter
+	limits   adaptive.Config
+	budget   *adaptive.Budget
+	governor *adaptive.Governor
+	jitter   *rand.Rand
+	origin   time.Time
+
+	ring     *ring
+	lanes    []lane            // by replica set
+	lanesOf  map[*host][]int32 // the replica sets a host is in
+	sources  map[*sink.Source]*source
+	waiting  int // requests in lanes
+	later    later
+	inFlight int
+	held     time.Time // until when the governor lets nothing leave
+	turn     uint32    // of hosts and lanes with equal claims
+	swept    time.Time
+	pulsing  bool // somebody calls pulse
+
+	candidates []*host // scratch
 }
 
-type waiter struct {
-	hosts   []*host
-	granted chan *host // holds one, so that granting never blocks
+// flight is a request with the permit it is sent with.
+type flight struct {
+	*request
+	host   *host
+	permit adaptive.Permit
 }
 
-func newGate(limit int) *gate { return &gate{limit: limit} }
-
-// capacity is the number of permits of so many hosts, of one at least.
-func (g *gate) capacity(hosts int) int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.limit * max(1, hosts)
+func newGate(limits adaptive.Config, debt adaptive.GovernorConfig, now time.Time) *gate {
+	return &gate{
+		limits: limits, budget: adaptive.NewBudget(now), governor: adaptive.NewGovernor(debt, now),
+		jitter: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), origin: now,
+		ring: newRing(nil, replication{}), lanes: make([]lane, 1), sources: map[*sink.Source]*source{},
+	}
 }
 
-// acquire takes a permit of the host among hosts that has the most room, of the first of them on a tie, and returns the
-// host. It waits until there is one. The permit is given back by release, and is held for exactly one request.
-func (g *gate) acquire(ctx context.Context, hosts []*host) (*host, error) {
-	g.mu.Lock()
-	var best *host
-	for _, h := range hosts {
-		if h.inFlight < g.limit && (best == nil || h.inFlight < best.inFlight) {
-			best = h
+// since is a time as lanes keep it.
+func (g *gate) since(t time.Time) int64 { return int64(t.Sub(g.origin)) }
+
+// follow makes the lanes those of a ring, when it is another.
+func (g *gate) follow(r *ring) {
+	if r == g.ring {
+		return
+	}
+	var waiting []*request
+	for i := range g.lanes {
+		waiting = append(waiting, g.lanes[i].again...)
+		for _, f := range g.lanes[i].flows {
+			waiting = append(waiting, f.queue...)
 		}
 	}
-	if best != nil {
-		best.inFlight++
-		g.mu.Unlock()
-		return best, nil
+	g.ring, g.lanes, g.lanesOf = r, make([]lane, len(r.sets)), map[*host][]int32{}
+	for set, hosts := range r.sets {
+		for _, h := range hosts {
+			g.lanesOf[h] = append(g.lanesOf[h], int32(set))
+		}
 	}
-	w := &waiter{hosts: hosts, granted: make(chan *host, 1)}
-	g.waiters = append(g.waiters, w)
-	g.mu.Unlock()
-
-	select {
-	case h := <-w.granted:
-		return h, nil
-	case <-ctx.Done():
+	for _, s := range g.sources {
+		clear(s.flows)
 	}
-	g.mu.Lock()
-	if i := slices.Index(g.waiters, w); i >= 0 {
-		g.waiters = slices.Delete(g.waiters, i, i+1)
-		g.mu.Unlock()
-		return nil, context.Cause(ctx)
-	}
-	g.mu.Unlock()
-	g.release(<-w.granted) // granted in the same moment: hand it on
-	return nil, context.Cause(ctx)
-}
-
-// setLimit changes the limit of every host. Permits in use above it are given back as their requests end.
-func (g *gate) setLimit(limit int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.limit = limit
-	var waitedFor []*host
-	for _, w := range g.waiters {
-		waitedFor = append(waitedFor, w.hosts...)
-	}
-	for _, h := range waitedFor {
-		g.grant(h)
+	for _, q := range waiting {
+		if set := r.set(q.token); q.failures > 0 {
+			g.lanes[set].again = append(g.lanes[set].again, q)
+		} else {
+			g.lanes[set].put(g.sourceOf(q.from), set, q)
+		}
 	}
 }
 
-// release gives a permit of a host back, to the first who waits for it.
-func (g *gate) release(h *host) {
+func (g *gate) sourceOf(s *sink.Source) *source {
+	known := g.sources[s]
+	if known == nil {
+		known = &source{s, map[int32]*flow{}}
+		g.sources[s] = known
+	}
+	return known
+}
+
+// put lets requests of a source wait. A request whose mutations all went into others that wait is not used any more.
+func (g *gate) put(r *ring, from *sink.Source, requests []request) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	h.inFlight--
-	g.grant(h)
+	g.follow(r)
+	s := g.sourceOf(from)
+	for i := range requests {
+		q := &requests[i]
+		set := r.set(q.token)
+		q.from = from
+		if f := s.flows[set]; f != nil && len(f.queue) > 0 {
+			f.meet(q)
+		}
+		if len(q.parts) > 0 {
+			g.lanes[set].put(s, set, q)
+			g.waiting++
+		}
+	}
 }
 
-// grant hands the free permits of a host to those who wait for it. The caller holds mu.
-func (g *gate) grant(h *host) {
-	for i := 0; i < len(g.waiters) && h.inFlight < g.limit; {
-		w := g.waiters[i]
-		if !slices.Contains(w.hosts, h) {
-			i++
+// putAgain lets requests wait that were sent before. They need not be paid for.
+func (g *gate) putAgain(requests ...*request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, q := range requests {
+		g.repeat(q)
+	}
+}
+
+func (g *gate) repeat(q *request) {
+	set := g.ring.set(q.token)
+	g.lanes[set].again = append(g.lanes[set].again, q)
+	g.waiting++
+}
+
+// putLater lets a request that failed wait for its back-off.
+func (g *gate) putLater(q *request, kind adaptive.Kind, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	q.repetition = kind
+	q.due = now.Add(adaptive.Backoff(kind, q.failures, g.jitter))
+	heap.Push(&g.later, q)
+}
+
+// next returns a request that may be sent now, with its permit, and whether there may be more. After a permit of a host was
+// given back only the requests that this host may coordinate can have got one, and only these are looked at; freed is nil
+// otherwise.
+func (g *gate) next(r *ring, freed *host, now time.Time) (f flight, ok, more bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.follow(r)
+	if g.waiting == 0 || now.Before(g.held) {
+		return flight{}, false, false
+	}
+	sets, known := g.lanesOf[freed]
+	lanes := len(sets)
+	if !known {
+		lanes = len(g.lanes)
+	} else if g.limiterOf(freed, now).Room() == 0 {
+		return flight{}, false, false
+	}
+	for i, first := 0, int(g.turn); i < lanes; i++ {
+		set := int32((first + i) % lanes)
+		if known {
+			set = sets[set]
+		}
+		if f, ok := g.nextOf(set, now); ok {
+			return f, true, g.waiting > 0 && f.host.limiter.Room() > 0
+		}
+	}
+	return flight{}, false, false
+}
+
+// nextOf returns a request of a lane with a permit.
+func (g *gate) nextOf(set int32, now time.Time) (flight, bool) {
+	l := &g.lanes[set]
+	if l.empty() {
+		return flight{}, false
+	}
+	g.turn++
+	g.candidates = g.ring.candidates(g.candidates[:0], set, g.turn)
+	var q *request
+	var h *host
+	for i, r := range l.again {
+		if h = g.choose(g.candidates, r.failedAt, now); h != nil {
+			q = r
+			if !g.leaves(now) {
+				return flight{}, false
+			}
+			l.again = slices.Delete(l.again, i, i+1)
+			break
+		}
+		if i == repetitionsLookedAt {
+			break
+		}
+	}
+	if q == nil {
+		if len(l.flows) == 0 {
+			return flight{}, false
+		}
+		if h = g.choose(g.candidates, nil, now); h == nil || !g.leaves(now) {
+			return flight{}, false
+		}
+		q = l.pop()
+	}
+	g.waiting--
+	g.inFlight++
+	for _, replica := range g.ring.sets[set] {
+		g.governor.Attempt(replica.id, int64(q.size), now)
+	}
+	return flight{q, h, h.limiter.Send(now)}, true
+}
+
+// repetitionsLookedAt bounds how many repetitions are looked at for one that may go to a host with room: they differ in
+// where they must not go only.
+const repetitionsLookedAt = 8
+
+// leaves asks the governor.
+func (g *gate) leaves(now time.Time) bool {
+	if wait := g.governor.Take(now); wait > 0 {
+		g.held = now.Add(wait)
+		return false
+	}
+	return true
+}
+
+// choose returns the host with the largest relative head-room; nil if none has room. The host that a request failed at is
+// not taken while there is another that answers, even if that has no room yet.
+func (g *gate) choose(hosts []*host, failedAt *host, now time.Time) *host {
+	var candidates [maxCandidates]adaptive.Candidate
+	avoid := false
+	for i, h := range hosts {
+		l := g.limiterOf(h, now)
+		candidates[i] = adaptive.Candidate{Room: l.Room(), HeadRoom: l.HeadRoom(), Latency: l.Latency()}
+		avoid = avoid || failedAt != nil && h != failedAt && l.State() != adaptive.Quarantined
+	}
+	if i := slices.Index(hosts, failedAt); avoid && i >= 0 {
+		candidates[i].Room = 0
+	}
+	if best := adaptive.Choose(candidates[:len(hosts)], 0); best >= 0 {
+		return hosts[best]
+	}
+	return nil
+}
+
+func (g *gate) limiterOf(h *host, now time.Time) *adaptive.Limiter {
+	if h.limiter == nil {
+		h.limiter = adaptive.NewLimiter(g.limits, now, rand.New(rand.NewPCG(g.jitter.Uint64(), g.jitter.Uint64())))
+	}
+	return h.limiter
+}
+
+// done takes a permit back and notes what became of the attempt.
+func (g *gate) done(f flight, o adaptive.Outcome, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inFlight--
+	l := &g.lanes[g.ring.set(f.token)]
+	switch o {
+	case adaptive.Success, adaptive.Warned:
+		l.acknowledged(f.host, g.since(now))
+		g.budget.Success()
+		g.governor.Acked(now)
+	case adaptive.Unavailable:
+		if l.othersSucceed(f.host, g.since(now.Add(-lately))) {
+			o = adaptive.Isolated
+		}
+	case adaptive.Failed, adaptive.Overloaded, adaptive.Isolated, adaptive.Lost, adaptive.Ignored:
+	}
+	f.host.limiter.Done(f.permit, o, now)
+}
+
+// lately is how long an acknowledgement shows that a coordinator reaches the replicas.
+const lately = time.Second
+
+// beginPulse reports whether the caller is the one to call pulse from now on.
+func (g *gate) beginPulse() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	begin := !g.pulsing
+	g.pulsing = true
+	return begin
+}
+
+// pulse does what time brings: limiters are ticked, repetitions that are due and paid for wait in their lanes again, and
+// what belongs to a context that has ended is returned, to be settled. It is called every 10 ms until it reports that
+// there is nothing left to wait for; the next put or putLater must see to it again.
+func (g *gate) pulse(r *ring, now time.Time) (ended []*request, idle bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.follow(r)
+	for _, h := range r.hosts {
+		g.limiterOf(h, now).Tick(now)
+	}
+	for len(g.later) > 0 && !g.later[0].due.After(now) {
+		q := g.later[0]
+		if ok, wait := g.budget.Take(q.repetition, now); !ok && !g.probes(q, now) {
+			q.due = now.Add(wait)
+			heap.Fix(&g.later, 0)
 			continue
 		}
-		g.waiters = slices.Delete(g.waiters, i, i+1)
-		h.inFlight++
-		w.granted <- h
+		heap.Pop(&g.later)
+		g.repeat(q)
 	}
+	if now.Sub(g.swept) >= sweepEvery {
+		g.swept = now
+		ended = g.sweep()
+	}
+	idle = g.inFlight == 0 && g.waiting == 0 && len(g.later) == 0
+	g.pulsing = !idle
+	return ended, idle
+}
+
+// probes reports whether a request would be the single write that shows whether a quarantined host is back. Such a one is
+// free: in an outage of everything nobody would succeed to pay for it.
+func (g *gate) probes(q *request, now time.Time) bool {
+	if g.waiting > 0 {
+		return false // others do that
+	}
+	return slices.ContainsFunc(g.ring.sets[g.ring.set(q.token)], func(h *host) bool {
+		l := g.limiterOf(h, now)
+		return h.up.Load() && l.State() == adaptive.Quarantined && l.Room() > 0
+	})
+}
+
+// sweepEvery is the pause between two looks for what belongs to contexts that have ended.
+const sweepEvery = 100 * time.Millisecond
+
+// sweep takes out what belongs to contexts that have ended, and forgets sources of which nothing waits. All requests of a source
+// have one context.
+func (g *gate) sweep() (out []*request) {
+	over := func(q *request) bool { return ended(q.ctx) != nil }
+	take := func(q *request) bool {
+		if !over(q) {
+			return false
+		}
+		out = append(out, q)
+		return true
+	}
+	for key, s := range g.sources {
+		waits := false
+		for set, f := range s.flows {
+			if len(f.queue) > 0 && over(f.queue[0]) {
+				out = append(out, f.queue...)
+				g.lanes[set].leave(f)
+			}
+			waits = waits || len(f.queue) > 0
+		}
+		if !waits {
+			delete(g.sources, key)
+		}
+	}
+	for i := range g.lanes {
+		g.lanes[i].again = slices.DeleteFunc(g.lanes[i].again, take)
+	}
+	g.waiting -= len(out)
+	if before := len(out); len(g.later) > 0 {
+		g.later = slices.DeleteFunc(g.later, take)
+		if len(out) > before {
+			heap.Init(&g.later)
+		}
+	}
+	return out
+}
+
+// setConfig changes the bounds of every limiter and of the governor. What is in use above a new bound is given back as
+// its requests end.
+func (g *gate) setConfig(limits adaptive.Config, debt adaptive.GovernorConfig, now time.Time) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := limits.Validate(); err != nil {
+		return err
+	}
+	if err := g.governor.SetConfig(debt); err != nil {
+		return err
+	}
+	g.limits = limits
+	for _, h := range g.ring.hosts {
+		if err := g.limiterOf(h, now).SetConfig(limits, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// later is the requests that wait for their back-off, as container/heap wants them: the next due comes first.
+type later []*request
+
+func (l later) Len() int           { return len(l) }
+func (l later) Less(i, j int) bool { return l[i].due.Before(l[j].due) }
+func (l later) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
+func (l *later) Push(x any)        { *l = append(*l, x.(*request)) }
+func (l *later) Pop() any {
+	last := len(*l) - 1
+	q := (*l)[last]
+	(*l)[last] = nil
+	*l = (*l)[:last]
+	return q
 }

@@ -3,225 +3,440 @@ package cassandra
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
+	"fmt"
+	"math"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"pgregory.net/rapid"
+
+	"penstock/sink"
+	"penstock/sink/adaptive"
+	"penstock/view"
 )
 
-func take(t *testing.T, g *gate, hosts ...*host) *host {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // a permit that is free is given without a wait
-	h, err := g.acquire(ctx, hosts)
-	if err != nil {
-		t.Fatalf("no permit of %v: %v", hosts, err)
-	}
-	return h
+// gateWorld is a gate with requests of its own making, at a time of its own.
+type gateWorld struct {
+	t      testing.TB
+	gate   *gate
+	ring   *ring
+	now    time.Time
+	made   int
+	tables map[string]*table
 }
 
-func refused(t *testing.T, g *gate, hosts ...*host) {
-	t.Helper()
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cause := errors.New("lease lost")
-	cancel(cause)
-	if _, err := g.acquire(ctx, hosts); !errors.Is(err, cause) {
-		t.Errorf("a permit of %v: got error %v, want the cause of the context's end", hosts, err)
+// newGateWorld is a gate before hosts that all replicas are on, with so many permits each.
+func newGateWorld(t testing.TB, permits int, hosts ...*host) *gateWorld {
+	now := time.Unix(1_700_000_003, 0)
+	for _, h := range hosts {
+		h.up.Store(true)
 	}
+	limits := adaptive.Config{Start: permits, Min: permits, Max: permits}
+	return &gateWorld{t: t, gate: newGate(limits, adaptive.GovernorConfig{}, now), ring: newRing(hosts, replication{}), now: now, tables: twoTables()}
 }
 
-func TestTheCandidateWithTheMostRoomIsTaken(t *testing.T) {
-	g, a, b := newGate(2), &host{id: "a"}, &host{id: "b"}
-	var got []string
-	for range 4 {
-		got = append(got, take(t, g, a, b).id)
+// put lets so many requests of a source wait, each of one small mutation of a row of its own.
+func (w *gateWorld) put(from *sink.Source, n int) {
+	var mutations [][]view.Mutation
+	for range n {
+		w.made++
+		mutations = append(mutations, changeOf(fmt.Sprint(w.made), "a"))
 	}
-	if want := []string{"a", "b", "a", "b"}; !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-	refused(t, g, a, b)
-	g.release(b)
-	if got := take(t, g, a, b); got != b {
-		t.Errorf("got %s, want the only one with room", got.id)
+	writes, _ := writesOf(mutations)
+	for i := range writes { // one by one, or they would go together
+		w.gate.put(w.ring, from, plan(w.t.Context(), w.tables, w.ring, writes[i:i+1]))
 	}
 }
 
-func TestAFullHostDoesNotBlockARequestWithAnotherCandidate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g, a, b := newGate(1), &host{id: "a"}, &host{id: "b"}
-		take(t, g, a)
-		var waiting sync.WaitGroup
-		waiting.Go(func() {
-			if _, err := g.acquire(t.Context(), []*host{a}); err != nil {
-				t.Error(err)
-			}
-		})
-		synctest.Wait()
-		if got := take(t, g, a, b); got != b {
-			t.Errorf("got %s, want b", got.id)
-		}
-		g.release(b) // of no use to the one who waits for a
-		if got := take(t, g, b); got != b {
-			t.Errorf("got %s, want b", got.id)
-		}
-		g.release(a)
-		waiting.Wait()
-	})
+func (w *gateWorld) next() (flight, bool) {
+	f, ok, _ := w.gate.next(w.ring, nil, w.now)
+	return f, ok
 }
 
-func TestPermitsGoToTheFirstWhoCanUseThem(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g, a, b := newGate(1), &host{id: "a"}, &host{id: "b"}
-		take(t, g, a)
-		take(t, g, b)
-		var served []int
-		var waiting sync.WaitGroup
-		for i, hosts := range [][]*host{{a}, {b}, {a, b}, {a}} {
-			waiting.Go(func() {
-				if _, err := g.acquire(t.Context(), hosts); err != nil {
-					t.Error(err)
-				}
-				served = append(served, i) // one release at a time, so one of these at a time
-			})
-			synctest.Wait()
-		}
-		for _, h := range []*host{b, b, a, a} {
-			g.release(h)
-			synctest.Wait()
-		}
-		waiting.Wait()
-		if want := []int{1, 2, 0, 3}; !slices.Equal(served, want) {
-			t.Errorf("served in the order %v, want %v", served, want)
-		}
-	})
+func (w *gateWorld) mustNext() flight {
+	w.t.Helper()
+	f, ok := w.next()
+	if !ok {
+		w.t.Fatal("nothing may be sent")
+	}
+	return f
 }
 
-func TestACancelledWaiterLeavesNothingBehind(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g, a := newGate(1), &host{id: "a"}
-		take(t, g, a)
-		ctx, cancel := context.WithCancel(t.Context())
-		var waiting sync.WaitGroup
-		waiting.Go(func() {
-			if _, err := g.acquire(ctx, []*host{a}); !errors.Is(err, context.Canceled) {
-				t.Errorf("got %v", err)
-			}
-		})
-		synctest.Wait()
-		cancel()
-		waiting.Wait()
-		g.release(a)
-		if got := take(t, g, a); got != a {
-			t.Error("the permit was given to the one who went away")
-		}
-	})
+func (w *gateWorld) fail(f flight, o adaptive.Outcome) {
+	w.gate.done(f, o, w.now)
+	f.failures++
+	f.failedAt = f.host
+	w.gate.putLater(f.request, adaptive.Transient, w.now)
 }
 
-// The permit is granted and the context ends in the same moment: select may see either, and the permit must live on.
-func TestAPermitGrantedToACancelledWaiterIsHandedOn(t *testing.T) {
-	for range 2000 {
-		g, a := newGate(1), &host{id: "a"}
-		take(t, g, a)
-		ctx, cancel := context.WithCancel(t.Context())
-		var waiting sync.WaitGroup
-		waiting.Go(func() {
-			if _, err := g.acquire(ctx, []*host{a}); err == nil {
-				g.release(a)
-			}
-		})
-		waiting.Go(func() {
-			if _, err := g.acquire(t.Context(), []*host{a}); err != nil {
-				t.Error(err)
-				return
-			}
-			g.release(a)
-		})
-		waiting.Go(cancel)
-		waiting.Go(func() { g.release(a) })
-		waiting.Wait()
-		if a.inFlight != 0 || len(g.waiters) != 0 {
-			t.Fatalf("%d permits in use and %d waiters at the end", a.inFlight, len(g.waiters))
-		}
+// pass lets time pass, with its pulses.
+func (w *gateWorld) pass(d time.Duration) {
+	for end := w.now.Add(d); w.now.Before(end); {
+		w.now = w.now.Add(pulseEvery)
+		w.gate.pulse(w.ring, w.now)
 	}
 }
 
 func TestNoHostEverHasMoreThanItsPermits(t *testing.T) {
-	const limit = 3
-	g := newGate(limit)
-	hosts := []*host{{id: "a"}, {id: "b"}, {id: "c"}, {id: "d"}}
-	var used [4]atomic.Int64
-	var served atomic.Int64
-	var working sync.WaitGroup
-	for seed := range uint64(24) {
-		working.Go(func() {
-			random := rand.New(rand.NewPCG(seed, 0))
-			for range 400 {
-				wanted := random.Perm(len(hosts))[:1+random.IntN(3)]
-				candidates := make([]*host, len(wanted))
-				for i, h := range wanted {
-					candidates[i] = hosts[h]
+	a, b := &host{id: "a"}, &host{id: "b"}
+	w := newGateWorld(t, 3, a, b)
+	w.put(new(sink.Source), 10)
+	used := map[*host]int{}
+	for {
+		f, ok := w.next()
+		if !ok {
+			break
+		}
+		used[f.host]++
+	}
+	if used[a] != 3 || used[b] != 3 {
+		t.Errorf("%d and %d requests on their way, want 3 each", used[a], used[b])
+	}
+}
+
+// A permit that is given back goes to what waits for that host, and what waits for both is served by whichever comes first.
+func TestWhatWaitsGoesToTheHostThatHasRoomFirst(t *testing.T) {
+	a, b := &host{id: "a"}, &host{id: "b"}
+	w := newGateWorld(t, 1, a, b)
+	w.put(new(sink.Source), 4)
+	first, second := w.mustNext(), w.mustNext()
+	if first.host == second.host {
+		t.Fatal("both went to one host that has one permit")
+	}
+	if f, ok := w.next(); ok {
+		t.Fatalf("%s has two requests with one permit", f.host.id)
+	}
+	for _, freed := range []flight{second, first} {
+		w.gate.done(freed, adaptive.Success, w.now)
+		f, ok, _ := w.gate.next(w.ring, freed.host, w.now)
+		if !ok || f.host != freed.host {
+			t.Errorf("the permit of %s was not used", freed.host.id)
+		}
+	}
+}
+
+func TestARepetitionGoesToAnotherHost(t *testing.T) {
+	a, b := &host{id: "a"}, &host{id: "b"}
+	w := newGateWorld(t, 8, a, b)
+	w.put(new(sink.Source), 1)
+	f := w.mustNext()
+	w.fail(f, adaptive.Failed)
+	w.pass(time.Second)
+	again := w.mustNext()
+	if again.request != f.request || again.host == f.host {
+		t.Errorf("repeated at %s, where it had failed", again.host.id)
+	}
+	w.fail(again, adaptive.Failed)
+	f.host.up.Store(false)
+	w.pass(time.Second)
+	if third := w.mustNext(); third.host == f.host {
+		t.Error("repeated at a host that is down")
+	}
+}
+
+// An outage must not be answered with more load: what is repeated is paid for out of what succeeded.
+func TestRepetitionsWaitForTheBudget(t *testing.T) {
+	a, b := &host{id: "a"}, &host{id: "b"}
+	w := newGateWorld(t, 1000, a, b)
+	source := new(sink.Source)
+	w.put(source, 500)
+	var failed []flight
+	for f, ok := w.next(); ok; f, ok = w.next() {
+		failed = append(failed, f)
+	}
+	for _, f := range failed {
+		w.fail(f, adaptive.Ignored) // says nothing of the hosts
+	}
+	w.pass(time.Second)
+	repeated := 0
+	for _, ok := w.next(); ok; _, ok = w.next() {
+		repeated++
+	}
+	if len(failed) != 500 || repeated < 30 || repeated > 40 { // 500 tokens at 14 each, and five a second
+		t.Errorf("of %d failures %d were repeated within a second", len(failed), repeated)
+	}
+	w.pass(time.Minute)
+	if f, ok := w.next(); !ok || f.failures != 1 {
+		t.Error("nothing is repeated in the minute after")
+	}
+}
+
+// When everything is out, nobody succeeds to pay for repetitions; hosts in quarantine are tried all the same.
+func TestAQuarantinedHostIsTriedWithoutBeingPaidFor(t *testing.T) {
+	a := &host{id: "a"}
+	w := newGateWorld(t, 100, a)
+	w.put(new(sink.Source), 100)
+	for f, ok := w.next(); ok; f, ok = w.next() {
+		w.fail(f, adaptive.Lost)
+	}
+	if a.limiter.State() != adaptive.Quarantined {
+		t.Fatal("a host with nothing but broken connections is not in quarantine")
+	}
+	for ok, _ := w.gate.budget.Take(adaptive.Transient, w.now); ok; ok, _ = w.gate.budget.Take(adaptive.Transient, w.now) {
+	}
+	tried := 0
+	for range 1000 { // ten seconds
+		w.pass(pulseEvery)
+		for f, ok := w.next(); ok; f, ok = w.next() {
+			tried++
+			w.fail(f, adaptive.Lost)
+		}
+	}
+	if tried < 2 || tried > 10 {
+		t.Errorf("tried %d times in ten seconds", tried)
+	}
+	w.pass(6 * time.Second)
+	for range answersUntilBack {
+		w.gate.done(w.mustNext(), adaptive.Success, w.now)
+		w.pass(pulseEvery)
+	}
+	if a.limiter.State() != adaptive.Normal {
+		t.Error("a host that answers again is still in quarantine")
+	}
+}
+
+// answersUntilBack is how many single writes a quarantined host must acknowledge.
+const answersUntilBack = 3
+
+// A coordinator that finds too few replicas, while others find enough of the same, is the one that is cut off.
+func TestACoordinatorThatAloneFindsNoReplicasIsQuarantined(t *testing.T) {
+	for name, c := range map[string]struct {
+		other adaptive.Outcome
+		after time.Duration
+		want  adaptive.State
+	}{
+		"another succeeds":          {adaptive.Success, lately / 2, adaptive.Quarantined},
+		"another succeeded earlier": {adaptive.Success, 2 * lately, adaptive.Normal},
+		"others fail as well":       {adaptive.Unavailable, lately / 2, adaptive.Normal},
+	} {
+		a, b := &host{id: "a"}, &host{id: "b"}
+		w := newGateWorld(t, 1, a, b)
+		w.put(new(sink.Source), 2)
+		first, second := w.mustNext(), w.mustNext()
+		w.gate.done(first, c.other, w.now)
+		w.now = w.now.Add(c.after)
+		w.gate.done(second, adaptive.Unavailable, w.now)
+		if got := second.host.limiter.State(); got != c.want {
+			t.Errorf("%s: the host is %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// Of 64 shards one submits a hundred times as much as each of the others; they get the same all the same (Jain's index).
+func TestAHotSourceTakesNothingFromTheOthers(t *testing.T) {
+	w := newGateWorld(t, 4, &host{id: "a"}, &host{id: "b"}, &host{id: "c"})
+	sources := make([]sink.Source, 64)
+	for i := range sources {
+		n := 100
+		if i == 0 {
+			n = 10_000
+		}
+		w.put(&sources[i], n)
+	}
+	served := map[*sink.Source]float64{}
+	for range 64 * 50 {
+		f := w.mustNext()
+		served[f.from] += float64(len(f.parts))
+		w.gate.done(f, adaptive.Success, w.now)
+	}
+	var sum, squares float64
+	for i := range sources[1:] {
+		x := served[&sources[i+1]]
+		sum += x
+		squares += x * x
+	}
+	if jain := sum * sum / (63 * squares); jain < 0.98 {
+		t.Errorf("Jain's index of the other 63 is %.3f", jain)
+	}
+	if hot := served[&sources[0]]; hot > 2*sum/63 {
+		t.Errorf("the hot one got %.0f, the others %.0f each", hot, sum/63)
+	}
+}
+
+func TestASourceThatIsFurtherBehindGetsMore(t *testing.T) {
+	w := newGateWorld(t, 4, &host{id: "a"})
+	var near, far sink.Source
+	far.SetBehind(7 * time.Minute)
+	w.put(&near, 1000)
+	w.put(&far, 1000)
+	served := map[*sink.Source]float64{}
+	for range 400 {
+		f := w.mustNext()
+		served[f.from]++
+		w.gate.done(f, adaptive.Success, w.now)
+	}
+	if ratio := served[&far] / served[&near]; math.Abs(ratio-4) > 0.2 { // 1 + log2(1 + 7)
+		t.Errorf("seven minutes behind gets %.2f times as much, want 4", ratio)
+	}
+}
+
+// A row that changes while it waits is written once for many changes, and rows of others are not touched by that.
+func TestARowThatWaitsTakesInWhatComes(t *testing.T) {
+	w := newGateWorld(t, 1, &host{id: "a"})
+	source := new(sink.Source)
+	w.put(source, 1)
+	w.mustNext() // takes the only permit
+	var mutations [][]view.Mutation
+	for range 12 {
+		mutations = append(mutations, changeOf("hot", "a"), changeOf("hot", "another row of the partition"))
+	}
+	writes, outcomes := writesOf(mutations)
+	for i := range writes {
+		w.gate.put(w.ring, source, plan(t.Context(), w.tables, w.ring, writes[i:i+1]))
+	}
+	if w.gate.waiting > 4 {
+		t.Errorf("%d requests for two rows wait", w.gate.waiting)
+	}
+	sent := 0
+	for w.gate.waiting > 0 {
+		for h := range w.gate.lanesOf {
+			w.gate.limiterOf(h, w.now).SetConfig(adaptive.Config{Start: 64, Min: 64, Max: 64}, w.now)
+		}
+		f := w.mustNext()
+		sent += len(f.statements(nil))
+		w.gate.done(f, adaptive.Success, w.now)
+		f.settle(nil)
+	}
+	if sent > 4 {
+		t.Errorf("24 changes of two rows became %d statements", sent)
+	}
+	for i, o := range outcomes {
+		if o.times != 1 || o.err != nil {
+			t.Errorf("record %d was settled %d times, with %v", i, o.times, o.err)
+		}
+	}
+}
+
+func TestWhatBelongsToAnEndedContextIsReturned(t *testing.T) {
+	w := newGateWorld(t, 1, &host{id: "a"})
+	var mine, others sink.Source
+	ctx, cancel := context.WithCancelCause(t.Context())
+	writes, _ := writesOf([][]view.Mutation{changeOf("1", "a"), changeOf("2", "a"), changeOf("3", "a")})
+	for i := range writes {
+		w.gate.put(w.ring, &mine, plan(ctx, w.tables, w.ring, writes[i:i+1]))
+	}
+	w.fail(w.mustNext(), adaptive.Failed)
+	w.put(&others, 2)
+	lost := errors.New("lease lost")
+	cancel(lost)
+	w.now = w.now.Add(sweepEvery)
+	over, idle := w.gate.pulse(w.ring, w.now)
+	if len(over) != 3 || idle || w.gate.waiting != 2 {
+		t.Errorf("%d returned, %d still wait, idle: %t", len(over), w.gate.waiting, idle)
+	}
+	for _, r := range over {
+		if !errors.Is(ended(r.ctx), lost) {
+			t.Error("a request of another context was returned")
+		}
+	}
+}
+
+func TestAnotherRingTakesOverWhatWaits(t *testing.T) {
+	a, b := &host{id: "a"}, &host{id: "b"}
+	w := newGateWorld(t, 1, a)
+	w.put(new(sink.Source), 3)
+	flying := w.mustNext()
+	b.up.Store(true)
+	w.ring = newRing([]*host{b}, replication{}) // a left, b came
+	f := w.mustNext()
+	if f.host != b {
+		t.Errorf("what waited went to %s", f.host.id)
+	}
+	w.gate.done(flying, adaptive.Success, w.now)
+	w.gate.done(f, adaptive.Success, w.now)
+	w.gate.done(w.mustNext(), adaptive.Success, w.now)
+	if _, idle := w.gate.pulse(w.ring, w.now); !idle {
+		t.Error("something is left")
+	}
+}
+
+func TestARaisedBoundServesThoseWhoWait(t *testing.T) {
+	w := newGateWorld(t, 1, &host{id: "a"})
+	w.put(new(sink.Source), 3)
+	w.mustNext()
+	if err := w.gate.setConfig(adaptive.Config{Min: 3, Max: 2}, adaptive.GovernorConfig{}, w.now); err == nil {
+		t.Error("a lowest bound above the highest was taken")
+	}
+	if err := w.gate.setConfig(adaptive.Config{Min: 3, Max: 3}, adaptive.GovernorConfig{}, w.now); err != nil {
+		t.Error(err)
+	}
+	w.mustNext()
+	w.mustNext()
+}
+
+// Whatever comes, fails, waits and moves, every record is settled once, and the gate is empty in the end.
+func TestEveryRequestOfTheGateEndsOnce(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		ring := aRing()
+		for _, h := range ring.hosts {
+			h.up.Store(true)
+		}
+		w := newGateWorld(t, 2)
+		w.ring = ring
+		sources := make([]sink.Source, 3)
+		var outcomes [][]outcome
+		var flying []flight
+		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
+			switch rapid.IntRange(0, 4).Draw(rt, "step") {
+			case 0:
+				writes, o := writesOf(rapid.SliceOfN(aWrite(), 1, 6).Draw(rt, "writes"))
+				outcomes = append(outcomes, o)
+				from := &sources[rapid.IntRange(0, 2).Draw(rt, "source")]
+				w.gate.put(w.ring, from, plan(t.Context(), w.tables, w.ring, writes))
+			case 1:
+				if f, ok := w.next(); ok {
+					flying = append(flying, f)
 				}
-				patience := time.Hour
-				if random.IntN(3) == 0 {
-					patience = time.Duration(random.IntN(50)) * time.Microsecond
-				}
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
-				h, err := g.acquire(ctx, candidates)
-				if err == nil {
-					mine := &used[slices.Index(hosts, h)]
-					if n := mine.Add(1); n > limit {
-						t.Errorf("%d requests at %s", n, h.id)
+			case 2:
+				if len(flying) > 0 {
+					i := rapid.IntRange(0, len(flying)-1).Draw(rt, "which")
+					f := flying[i]
+					flying = slices.Delete(flying, i, i+1)
+					switch rapid.IntRange(0, 2).Draw(rt, "end") {
+					case 0:
+						w.gate.done(f, adaptive.Success, w.now)
+						f.settle(nil)
+					case 1:
+						w.fail(f, adaptive.Failed)
+					case 2:
+						w.gate.done(f, adaptive.Ignored, w.now)
+						w.gate.putAgain(f.split()...)
 					}
-					served.Add(1)
-					mine.Add(-1)
-					g.release(h)
 				}
-				cancel()
+			case 3:
+				w.pass(time.Duration(rapid.IntRange(10, 2000).Draw(rt, "ms")) * time.Millisecond)
+			case 4:
+				h := ring.hosts[rapid.IntRange(0, 2).Draw(rt, "host")]
+				h.up.Store(!h.up.Load())
 			}
-		})
-	}
-	working.Wait()
-	for _, h := range hosts {
-		if h.inFlight != 0 {
-			t.Errorf("%d permits of %s are still in use", h.inFlight, h.id)
 		}
-	}
-	if len(g.waiters) != 0 || served.Load() == 0 {
-		t.Errorf("%d waiters at the end, %d served", len(g.waiters), served.Load())
-	}
-}
-
-func TestCapacityCountsTheHosts(t *testing.T) {
-	g := newGate(4)
-	if got := g.capacity(0); got != 4 {
-		t.Errorf("of no host: %d, want one host's", got)
-	}
-	if got := g.capacity(3); got != 12 {
-		t.Errorf("of three hosts: %d, want 12", got)
-	}
-}
-
-func TestARaisedLimitServesThoseWhoWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g, a, b := newGate(1), &host{id: "a"}, &host{id: "b"}
-		take(t, g, a)
-		take(t, g, b)
-		var waiting sync.WaitGroup
-		for _, h := range []*host{a, a, b} {
-			waiting.Go(func() {
-				if _, err := g.acquire(t.Context(), []*host{h}); err != nil {
-					t.Error(err)
+		for _, h := range ring.hosts {
+			h.up.Store(true)
+		}
+		for range 100_000 {
+			for f, ok := w.next(); ok; f, ok = w.next() {
+				flying = append(flying, f)
+			}
+			for _, f := range flying {
+				w.gate.done(f, adaptive.Success, w.now)
+				f.settle(nil)
+			}
+			flying = nil
+			w.now = w.now.Add(pulseEvery)
+			if _, idle := w.gate.pulse(w.ring, w.now); idle {
+				break
+			}
+		}
+		if w.gate.waiting != 0 || w.gate.inFlight != 0 || len(w.gate.later) != 0 {
+			rt.Fatalf("%d wait, %d on their way, %d later", w.gate.waiting, w.gate.inFlight, len(w.gate.later))
+		}
+		for _, page := range outcomes {
+			for i, o := range page {
+				if o.times != 1 || o.err != nil {
+					rt.Fatalf("record %d was settled %d times, with %v", i, o.times, o.err)
 				}
-			})
-		}
-		synctest.Wait()
-		g.setLimit(3)
-		waiting.Wait() // or the bubble reports a deadlock
-		if a.inFlight != 3 || b.inFlight != 2 {
-			t.Errorf("%d and %d permits in use, want 3 and 2", a.inFlight, b.inFlight)
+			}
 		}
 	})
 }

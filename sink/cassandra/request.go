@@ -5,8 +5,10 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"penstock/sink"
+	"penstock/sink/adaptive"
 	"penstock/view"
 )
 
@@ -15,9 +17,13 @@ import (
 // this goes into a request of its own: Cassandra warns of batches above 5 KiB (batch_size_warn_threshold), of which each
 // row is a few bytes more than we count, and of more than ten partitions
 // (unlogged_batch_across_partitions_warn_threshold). A mutation has at most two stamps, so at most two statements.
+//
+// While a request waits for a permit, later mutations of its partitions join it: they are merged into its rows where they
+// can be, and add no partition in any case.
 const (
 	maxRequestBytes     = 4 << 10
 	maxRequestMutations = 10
+	maxRequestParts     = 2 * maxRequestMutations
 )
 
 // job is one record's write on its way. It is settled when the last of its requests has an outcome.
@@ -45,11 +51,12 @@ func (j *job) done(err error) {
 	j.write.Record.Settle(nil)
 }
 
-// part is a mutation, its table, and the record it belongs to.
+// part is a mutation, its table, the record it belongs to, and a hash of its partition.
 type part struct {
-	mutation *view.Mutation
-	table    *table
-	job      *job
+	mutation  *view.Mutation
+	table     *table
+	job       *job
+	partition uint64
 }
 
 // request is what is sent at once, for one or more records.
@@ -58,6 +65,16 @@ type request struct {
 	token int64           // of one of its rows: all have the same replicas
 	parts []part
 	size  int // of the mutations, in bytes
+
+	// The worker's that has the request, or the gate's while it waits.
+	from       *sink.Source
+	attempts   int   // made so far
+	failures   int   // of these, since the last that ended with an answer about the request itself
+	refusals   int   // in a row, for reasons that may be a record's
+	suspicion  error // such a refusal: what is sent now is the row without its values, and decides whose fault it was
+	failedAt   *host // nil for none
+	repetition adaptive.Kind
+	due        time.Time // when the back-off is over
 }
 
 // partition is the mutations of a partition in a plan, or as many of them as fit in a request.
@@ -116,7 +133,7 @@ func plan(ctx context.Context, tables map[string]*table, ring *ring, writes []si
 			if n := len(r.parts); n == 0 || r.parts[n-1].job != j {
 				j.left.Add(1)
 			}
-			r.parts = append(r.parts, part{&j.write.Mutations[k], p.table, j})
+			r.parts = append(r.parts, part{&j.write.Mutations[k], p.table, j, uint64(p.token) ^ p.table.seed})
 		}
 		if len(j.write.Mutations) == 0 {
 			j.write.Record.Settle(nil)
@@ -152,7 +169,7 @@ func pack(ctx context.Context, ring *ring, partitions []partition) (requests []r
 // statements merges the request's mutations row by row, so that what came twice is sent once, and appends the rows'
 // UPDATEs to out.
 func (r *request) statements(out []statement) []statement {
-	var merged [maxRequestMutations]bool
+	var merged [maxRequestParts]bool
 	for i, p := range r.parts {
 		if merged[i] {
 			continue
@@ -167,6 +184,30 @@ func (r *request) statements(out []statement) []statement {
 		out = statements(out, p.table, p.mutation.Key, cells)
 	}
 	return out
+}
+
+// takes reports whether there is room for another mutation of a partition that the request writes to already.
+func (r *request) takes(p part) bool {
+	return len(r.parts) < maxRequestParts && r.size+p.mutation.Size() <= maxRequestBytes
+}
+
+// moveTo moves the mutation at i to another request. Neither may be on its way.
+func (r *request) moveTo(to *request, i int) {
+	p := r.parts[i]
+	// Each request counts once for a record whose mutations stand together in it. What is added comes first: the count
+	// is not to reach zero in between.
+	if n := len(to.parts); n == 0 || to.parts[n-1].job != p.job {
+		p.job.left.Add(1)
+	}
+	size := p.mutation.Size()
+	to.parts = append(to.parts, p)
+	to.size += size
+	alone := (i == 0 || r.parts[i-1].job != p.job) && (i == len(r.parts)-1 || r.parts[i+1].job != p.job)
+	r.parts = slices.Delete(r.parts, i, i+1)
+	r.size -= size
+	if alone {
+		p.job.left.Add(-1)
+	}
 }
 
 // settle gives every record in the request the same outcome. The request is not used after that.
@@ -189,7 +230,10 @@ func (r *request) split() []*request {
 			p.job.left.Add(1) // it counted on one request for all of them
 		}
 		key := p.mutation.Key[:len(p.table.Partition)]
-		out[i] = &request{ctx: r.ctx, token: tokenOf(appendRoutingKey(nil, key)), parts: r.parts[i : i+1 : i+1], size: p.mutation.Size()}
+		out[i] = &request{
+			ctx: r.ctx, from: r.from, token: tokenOf(appendRoutingKey(nil, key)), parts: r.parts[i : i+1 : i+1],
+			size: p.mutation.Size(), attempts: r.attempts, refusals: r.refusals,
+		}
 	}
 	return out
 }

@@ -304,25 +304,3 @@ func withStamp(s statement) (cells []view.Cell) {
 	}
 	return cells
 }
-
-func TestBackoffIsJitteredAndBounded(t *testing.T) {
-	for _, c := range []struct {
-		disposition sink.Disposition
-		first       int64 // bound of the first wait, ms
-	}{{sink.Transient, 50}, {sink.Unknown, 50}, {sink.Overload, 500}} {
-		for attempt := range 70 {
-			bound := int64(10_000)
-			if attempt < 8 {
-				bound = min(bound, c.first<<attempt)
-			}
-			low, high := int64(1<<62), int64(0)
-			for range 200 {
-				wait := backoff(c.disposition, attempt).Milliseconds()
-				low, high = min(low, wait), max(high, wait)
-			}
-			if low < 0 || high > bound || high < bound/2 || low > bound/4 {
-				t.Errorf("%s, attempt %d: between %d and %d ms, want all of 0 to %d", c.disposition, attempt, low, high, bound)
-			}
-		}
-	}
-}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"github.com/apache/cassandra-gocql-driver/v2"
+
+	"penstock/sink/adaptive"
 )
 
 // host is a host of the cluster, the same value for as long as the cluster has it with these properties.
@@ -21,7 +23,7 @@ type host struct {
 	up      atomic.Bool
 	driver  atomic.Pointer[gocql.HostInfo] // the driver may come to know it anew
 
-	inFlight int // permits in use; the gate's
+	limiter *adaptive.Limiter // the gate's; nil until something is to be sent
 }
 
 // Info implements gocql.SelectedHost.

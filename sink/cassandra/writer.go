@@ -5,15 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/apache/cassandra-gocql-driver/v2"
 	"go.uber.org/zap"
 
 	"penstock/sink"
+	"penstock/sink/adaptive"
 	"penstock/view"
 )
 
@@ -30,10 +29,11 @@ const (
 
 // WriterConfig configures a [Writer].
 type WriterConfig struct {
-	View               view.View
-	Generation         view.Generation
-	MaxRequestsPerHost int // permits of each coordinator host, at least 1
-	Log                *zap.Logger
+	View       view.View
+	Generation view.Generation
+	Limits     adaptive.Config         // of the requests in flight at each coordinator host
+	Debt       adaptive.GovernorConfig // what absent replicas may be owed
+	Log        *zap.Logger
 	// Observe is told of every attempt: which host, how long it took from the moment it had its permit, and its
 	// classified error.
 	Observe func(host string, took time.Duration, err error)
@@ -41,27 +41,26 @@ type WriterConfig struct {
 
 // Writer applies writes to the tables of one generation of one view. It groups mutations that go to the same replicas,
 // merges what is written twice, sends each group through a permit of one coordinator host, and repeats what failed for a
-// while or for reasons unknown, for hours if need be.
+// while or for reasons unknown, for hours if need be. How much it sends at once is what each host takes without
+// answering late; see [adaptive.Limiter].
 //
-// Its goroutines live while there is something to send, never more than there are permits; Wait waits for them.
+// Its goroutines live while there is something to send, one for each request on its way and one that keeps time; Wait
+// waits for them.
 type Writer struct {
 	session *Session
 	config  WriterConfig
 	tables  map[string]*table
 	gate    *gate
-
-	turns atomic.Uint32 // which of several hosts with the same room a request goes to
-
-	mu      sync.Mutex
-	queue   []*request
-	workers int
 	running sync.WaitGroup
+
+	mu   sync.Mutex
+	idle []*worker // their memory is used again
 }
 
 // NewWriter returns a writer. It does not check that the tables exist.
 func NewWriter(s *Session, c WriterConfig) (*Writer, error) {
-	if c.MaxRequestsPerHost < 1 {
-		return nil, fmt.Errorf("max requests per host %d: must be at least 1", c.MaxRequestsPerHost)
+	if err := errors.Join(c.Limits.Validate(), c.Debt.Validate()); err != nil {
+		return nil, fmt.Errorf("configure the writer: %w", err)
 	}
 	if err := view.Check(c.View); err != nil {
 		return nil, err
@@ -73,170 +72,227 @@ func NewWriter(s *Session, c WriterConfig) (*Writer, error) {
 	for _, t := range c.View.Tables() {
 		tables[t.Name] = newTable(s.keyspace, t, c.Generation)
 	}
-	return &Writer{session: s, config: c, tables: tables, gate: newGate(c.MaxRequestsPerHost)}, nil
+	return &Writer{session: s, config: c, tables: tables, gate: newGate(c.Limits, c.Debt, time.Now())}, nil
 }
 
-// Submit takes writes over, the slice with them, and returns at once; each is settled later. Once ctx ends, nothing more
-// of them is sent, and what has no outcome yet is settled with the cause of ctx's end. The number of writes in hand is
-// the caller's to bound. A mutation of a table that the view does not have panics: the view broke its promise.
-func (w *Writer) Submit(ctx context.Context, writes []sink.Write) {
-	ring := w.session.router.ring.Load()
-	requests := plan(ctx, w.tables, ring, writes)
-	capacity := w.gate.capacity(len(ring.hosts))
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for i := range requests {
-		w.queue = append(w.queue, &requests[i])
-	}
-	for range min(len(requests), capacity-w.workers) {
-		w.workers++
-		w.running.Go(func() { (&worker{Writer: w}).work() })
+// Submit takes writes of one source over, the slice with them, and returns at once; each is settled later. Once ctx ends,
+// which is to be the same for all that a source submits, nothing more of them is sent, and what has no outcome yet is
+// settled with the cause of ctx's end. The number of writes in hand is the caller's to bound. A mutation of a table that
+// the view does not have panics: the view broke its promise.
+func (w *Writer) Submit(ctx context.Context, from *sink.Source, writes []sink.Write) {
+	ring := w.ring()
+	if requests := plan(ctx, w.tables, ring, writes); len(requests) > 0 {
+		w.gate.put(ring, from, requests)
+		w.keepTime()
+		w.sendWhatMay()
 	}
 }
 
-// SetLimit changes the number of permits of each coordinator host, at least 1.
-func (w *Writer) SetLimit(n int) { w.gate.setLimit(max(1, n)) }
+// Reconfigure changes the bounds of the requests in flight and of the replicas' debt, while writing. The error names
+// the bound that breaks a rule, and nothing changes then.
+func (w *Writer) Reconfigure(limits adaptive.Config, debt adaptive.GovernorConfig) error {
+	return w.gate.setConfig(limits, debt, time.Now())
+}
 
-// Wait returns when no worker is left, which is when everything submitted is settled.
+// Wait returns when everything submitted is settled and no goroutine is left.
 func (w *Writer) Wait() { w.running.Wait() }
+
+// ring is the topology of this moment, which may be another than that of the plan.
+func (w *Writer) ring() *ring { return w.session.router.ring.Load() }
+
+// sendWhatMay gives every request that has a permit a worker.
+func (w *Writer) sendWhatMay() {
+	for {
+		f, ok, _ := w.gate.next(w.ring(), nil, time.Now())
+		if !ok {
+			return
+		}
+		w.running.Go(func() { w.worker().work(f) })
+	}
+}
+
+// pulseEvery is how often the gate is told the time while it has something to do.
+const pulseEvery = 10 * time.Millisecond
+
+// keepTime sees to it that the gate is told the time until nothing is left to wait for.
+func (w *Writer) keepTime() {
+	if !w.gate.beginPulse() {
+		return
+	}
+	w.running.Go(func() {
+		ticker := time.NewTicker(pulseEvery)
+		defer ticker.Stop()
+		for now := range ticker.C {
+			over, idle := w.gate.pulse(w.ring(), now)
+			for _, r := range over {
+				r.settle(ended(r.ctx))
+			}
+			if idle {
+				return
+			}
+			w.sendWhatMay()
+		}
+	})
+}
 
 // worker sends requests, one at a time, and uses its memory again from one to the next.
 type worker struct {
 	*Writer
 	bound      binder
 	statements []statement
-	candidates []*host
 }
 
-// work sends requests until the queue is empty.
-func (w *worker) work() {
-	for {
-		w.mu.Lock()
-		if len(w.queue) == 0 {
-			w.queue = nil // lets go of the backing array
-			w.workers--
-			w.mu.Unlock()
-			return
-		}
-		r := w.queue[0]
-		w.queue[0] = nil
-		w.queue = w.queue[1:]
-		w.mu.Unlock()
-		w.apply(r)
+func (w *Writer) worker() *worker {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := len(w.idle); n > 0 {
+		last := w.idle[n-1]
+		w.idle = w.idle[:n-1]
+		return last
 	}
+	return &worker{Writer: w}
 }
 
-// apply sends a request until it has an outcome, and settles it.
-func (w *worker) apply(r *request) {
-	refusals := 0 // in a row, for reasons that may be a record's
-	for attempt := 0; ; attempt++ {
-		w.statements = r.statements(w.statements[:0])
-		err := w.attempt(r, w.statements)
-		if err == nil {
-			r.settle(nil)
-			return
-		}
-		if over := ended(r.ctx); over != nil {
-			r.settle(over)
-			return
-		}
-		disposition := classify(err)
-		switch disposition {
-		case sink.Poison, sink.Unknown:
-			refusals++
-			if w.judge(r, disposition, refusals, attempt+1, err) {
-				return
-			}
-		case sink.Fatal:
-			r.settle(&sink.Error{Disposition: sink.Fatal, Op: "write " + r.String(), Err: err})
-			return
-		case sink.Transient, sink.Overload:
-			refusals = 0
-		}
-		if attempt%complainEvery == complainEvery-1 {
-			w.config.Log.Warn("write does not get through, repeating", zap.Stringer("tables", r),
-				zap.Stringer("disposition", disposition), zap.Error(err))
-		}
-		select {
-		case <-time.After(backoff(disposition, attempt)):
-		case <-r.ctx.Done():
+// work sends a request, and others as long as its host has a permit for them.
+func (w *worker) work(f flight) {
+	for ok := true; ok; {
+		w.send(f)
+		var more bool
+		if f, ok, more = w.gate.next(w.ring(), f.host, time.Now()); more {
+			w.sendWhatMay()
 		}
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.idle = append(w.idle, w)
 }
 
-// judge finds out whether a record is to blame for a refusal, and returns true if the request is dealt with. A server
-// also calls statements invalid that it will take later: while a disk is too full, a guardrail is set, a coordinator has
-// yet to learn of a column. So a record is blamed only when its row's own statement gets through without its values, to
-// the same replicas, or when its key cannot be any row's. Where that does not get through either, nobody is guilty yet,
-// unless the table is gone: then the writer cannot go on.
-func (w *worker) judge(r *request, d sink.Disposition, refusals, tries int, cause error) bool {
-	code := view.CodeRejected
-	if d == sink.Unknown {
-		if refusals < unknownTries {
-			return false
-		}
-		code = view.CodeUnexplained
-	}
-	if requests := r.split(); len(requests) > 1 {
-		for _, single := range requests {
-			w.apply(single)
-		}
-		return true
-	}
-	guilty := func(err error) bool {
-		r.settle(&view.Poison{Stage: view.StageWrite, Code: code, Tries: tries, Err: fmt.Errorf("write %s: %w", r, err)})
-		return true
-	}
-	t, key := r.parts[0].table, r.parts[0].mutation.Key
-	if fault := t.keyFault(key); fault != nil {
-		return guilty(fault)
-	}
-	// Every column unset: it writes nothing. Its stamp is the least there is.
-	err := w.attempt(r, []statement{{table: t, key: key, stamp: 1}})
-	if err == nil {
-		return guilty(cause)
-	}
-	if classify(err) != sink.Poison {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(r.ctx, schemaCheckTimeout)
-	defer cancel()
-	err = w.session.CheckSchema(ctx, w.config.View, w.config.Generation)
-	if _, broken := errors.AsType[*SchemaError](err); broken {
-		r.settle(err)
-		return true
-	}
-	return false
-}
-
-// attempt sends statements of a request once, through a permit of one of its hosts.
-func (w *worker) attempt(r *request, statements []statement) error {
-	if over := ended(r.ctx); over != nil {
-		return over
-	}
-	ring := w.session.router.ring.Load() // it may be another than the one of the plan
-	w.candidates = ring.candidates(w.candidates[:0], ring.set(r.token), w.turns.Add(1))
-	if len(w.candidates) == 0 {
-		return gocql.ErrNoConnections
-	}
-	host, err := w.gate.acquire(r.ctx, w.candidates)
-	if err != nil {
-		return err
-	}
+// send sends a request once, gives its permit back, and sees to what follows from the outcome.
+func (w *worker) send(f flight) {
+	r := f.request
 	if over := ended(r.ctx); over != nil { // while it waited for the permit
-		w.gate.release(host)
-		return over
+		w.gate.done(f, adaptive.Ignored, time.Now())
+		r.settle(over)
+		return
+	}
+	if r.suspicion == nil {
+		w.statements = r.statements(w.statements[:0])
+	} else { // every column unset: it writes nothing. Its stamp is the least there is.
+		w.statements = append(w.statements[:0], statement{table: r.parts[0].table, key: r.parts[0].mutation.Key, stamp: 1})
 	}
 	start := time.Now()
-	err = w.execute(pin(r.ctx, host), r, statements)
-	took := time.Since(start)
-	w.gate.release(host)
+	err := w.execute(pin(r.ctx, f.host), r, w.statements)
+	end := time.Now()
+	over := ended(r.ctx)
+	outcome := outcomeOf(err)
+	if over != nil && err != nil {
+		outcome = adaptive.Ignored
+	}
+	w.gate.done(f, outcome, end)
 	var seen error
 	if err != nil {
 		seen = &sink.Error{Disposition: classify(err), Op: "write " + r.String(), Err: err}
 	}
-	w.config.Observe(host.address, took, seen)
-	return err
+	w.config.Observe(f.host.address, end.Sub(start), seen)
+	r.attempts++
+	switch {
+	case err == nil && r.suspicion == nil:
+		r.settle(nil)
+	case over != nil:
+		r.settle(over)
+	case r.suspicion != nil:
+		w.judge(f, err)
+	default:
+		w.failed(f, outcome, err)
+	}
+}
+
+// failed decides what becomes of a request that did not get through.
+func (w *worker) failed(f flight, outcome adaptive.Outcome, err error) {
+	r := f.request
+	disposition := classify(err)
+	switch disposition {
+	case sink.Poison, sink.Unknown:
+		r.refusals++
+		if disposition == sink.Poison || r.refusals >= unknownTries {
+			w.suspect(r, err)
+			return
+		}
+	case sink.Fatal:
+		r.settle(&sink.Error{Disposition: sink.Fatal, Op: "write " + r.String(), Err: err})
+		return
+	case sink.Transient, sink.Overload:
+		r.refusals = 0
+	}
+	w.repeat(f, outcome, err)
+}
+
+// repeat sends a request again, after a pause.
+func (w *worker) repeat(f flight, outcome adaptive.Outcome, err error) {
+	r := f.request
+	if r.attempts%complainEvery == 0 {
+		w.config.Log.Warn("write does not get through, repeating", zap.Stringer("tables", r), zap.Int("attempts", r.attempts),
+			zap.Stringer("disposition", classify(err)), zap.String("host", f.host.address), zap.Error(err))
+	}
+	kind := adaptive.Transient
+	if outcome == adaptive.Overloaded || outcome == adaptive.Unavailable {
+		kind = adaptive.SlowDown
+	}
+	r.failures++
+	r.failedAt = f.host
+	w.gate.putLater(r, kind, time.Now())
+	w.keepTime()
+}
+
+// suspect begins to find out which record is to blame for a refusal. Those that were sent together are sent alone. Of one
+// alone, the row's own statement is sent without its values: a server also calls statements invalid that it will take
+// later, while a disk is too full, a guardrail is set, or a coordinator has yet to learn of a column. So a record is
+// blamed only when that gets through, to the same replicas, or when its key cannot be any row's.
+func (w *worker) suspect(r *request, cause error) {
+	if singles := r.split(); len(singles) > 1 {
+		w.gate.putAgain(singles...)
+		w.keepTime()
+		return
+	}
+	if fault := r.parts[0].table.keyFault(r.parts[0].mutation.Key); fault != nil {
+		r.blame(fault, cause)
+		return
+	}
+	r.suspicion = cause
+	w.gate.putAgain(r)
+	w.keepTime()
+}
+
+// judge decides by what became of the row without its values. Where that does not get through either, nobody is guilty yet,
+// unless the table is gone: then the writer cannot go on.
+func (w *worker) judge(f flight, err error) {
+	r := f.request
+	cause := r.suspicion
+	r.suspicion = nil
+	if err == nil {
+		r.blame(cause, cause)
+		return
+	}
+	if classify(err) == sink.Poison {
+		ctx, cancel := context.WithTimeout(r.ctx, schemaCheckTimeout)
+		defer cancel()
+		checked := w.session.CheckSchema(ctx, w.config.View, w.config.Generation)
+		if _, broken := errors.AsType[*SchemaError](checked); broken {
+			r.settle(checked)
+			return
+		}
+	}
+	w.repeat(f, outcomeOf(err), err)
+}
+
+// blame parks the record of a request of one mutation. The fault is what its letter says; the cause what the server
+// answered.
+func (r *request) blame(fault, cause error) {
+	code := view.CodeRejected
+	if classify(cause) == sink.Unknown {
+		code = view.CodeUnexplained
+	}
+	r.settle(&view.Poison{Stage: view.StageWrite, Code: code, Tries: r.attempts, Err: fmt.Errorf("write %s: %w", r, fault)})
 }
 
 // execute sends statements as one UNLOGGED batch, or one by one where they are too large for that. Part of a batch may be
@@ -281,15 +337,4 @@ func ended(ctx context.Context) error {
 		return cmp.Or(context.Cause(ctx), err)
 	}
 	return nil
-}
-
-// backoff is the wait before the next attempt: full jitter, doubling from 50 ms, or from 500 ms when the cluster asks
-// for less, up to 10 s.
-func backoff(d sink.Disposition, attempt int) time.Duration {
-	base := 50 * time.Millisecond
-	if d == sink.Overload {
-		base = 500 * time.Millisecond
-	}
-	limit := min(base<<min(attempt, 10), 10*time.Second)
-	return rand.N(limit)
 }

@@ -22,6 +22,7 @@ import (
 	"penstock/localstack/stacktest"
 	"penstock/order"
 	"penstock/sink"
+	"penstock/sink/adaptive"
 	"penstock/view"
 	"penstock/view/viewtest"
 )
@@ -49,7 +50,7 @@ func connect(t *testing.T, s stacktest.Stack, keyspace string) *Session {
 
 func newTestWriter(t *testing.T, session *Session, v view.View) *Writer {
 	t.Helper()
-	w, err := NewWriter(session, WriterConfig{View: v, Generation: 1, MaxRequestsPerHost: 16, Log: zap.Must(zap.NewDevelopment())})
+	w, err := NewWriter(session, WriterConfig{View: v, Generation: 1, Limits: adaptive.Config{Max: 16}, Log: zap.Must(zap.NewDevelopment())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func apply(w *Writer, ctx context.Context, mutations []view.Mutation) []error {
 		outcomes[i].settled = &settled
 		writes[i] = sink.Write{Mutations: []view.Mutation{m}, Record: &outcomes[i]}
 	}
-	w.Submit(ctx, writes)
+	w.Submit(ctx, new(sink.Source), writes)
 	settled.Wait()
 	errs := make([]error, len(mutations))
 	for i := range outcomes {
@@ -249,7 +250,7 @@ func TestARefusalOfEverythingBlamesNobody(t *testing.T) {
 	over := errors.New("tried often enough")
 	ctx, stop := context.WithCancelCause(t.Context())
 	var attempts atomic.Int64
-	writer, err := NewWriter(session, WriterConfig{View: stock, Generation: 1, MaxRequestsPerHost: 4, Log: zap.NewNop(),
+	writer, err := NewWriter(session, WriterConfig{View: stock, Generation: 1, Limits: adaptive.Config{Max: 4}, Log: zap.NewNop(),
 		Observe: func(string, time.Duration, error) {
 			if attempts.Add(1) == 12 {
 				stop(over)
@@ -450,7 +451,7 @@ func TestNothingIsSentOnceTheContextHasEnded(t *testing.T) {
 	stack := stacktest.Require(t)
 	session := connect(t, stack, stack.KeyspaceName(t))
 	var attempts atomic.Int64
-	writer, err := NewWriter(session, WriterConfig{View: viewtest.Stock{}, Generation: 1, MaxRequestsPerHost: 1, Log: zaptest.NewLogger(t),
+	writer, err := NewWriter(session, WriterConfig{View: viewtest.Stock{}, Generation: 1, Limits: adaptive.Config{Max: 1}, Log: zaptest.NewLogger(t),
 		Observe: func(string, time.Duration, error) { attempts.Add(1) }})
 	if err != nil {
 		t.Fatal(err)

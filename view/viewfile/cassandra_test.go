@@ -15,6 +15,7 @@ import (
 
 	"penstock/localstack/stacktest"
 	"penstock/sink"
+	"penstock/sink/adaptive"
 	"penstock/sink/cassandra"
 	"penstock/view"
 )
@@ -74,7 +75,7 @@ func TestAcceptedFilesConvergeInCassandra(t *testing.T) {
 			if err := session.Setup(t.Context(), stack.Datacenter, stack.ReplicationFactor, h.view, 1); err != nil {
 				t.Fatalf("%v\n%s", err, h.text)
 			}
-			writer, err := cassandra.NewWriter(session, cassandra.WriterConfig{View: h.view, Generation: 1, MaxRequestsPerHost: 8, Log: zaptest.NewLogger(t)})
+			writer, err := cassandra.NewWriter(session, cassandra.WriterConfig{View: h.view, Generation: 1, Limits: adaptive.Config{Max: 8}, Log: zaptest.NewLogger(t)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -96,7 +97,7 @@ func TestAcceptedFilesConvergeInCassandra(t *testing.T) {
 				}
 				wait.Add(1)
 				outcomes[i].wait = &wait
-				writer.Submit(t.Context(), []sink.Write{{Mutations: result.Mutations, Record: &outcomes[i]}})
+				writer.Submit(t.Context(), new(sink.Source), []sink.Write{{Mutations: result.Mutations, Record: &outcomes[i]}})
 			}
 			wait.Wait()
 			for _, o := range outcomes {

@@ -247,7 +247,7 @@ type (
 var errNotQuiet = errors.New("the stream is not quiet")
 
 // Submit implements projector.Writer.
-func (nothingToWrite) Submit(_ context.Context, writes []sink.Write) {
+func (nothingToWrite) Submit(_ context.Context, _ *sink.Source, writes []sink.Write) {
 	for _, w := range writes {
 		w.Record.Settle(errNotQuiet)
 	}
