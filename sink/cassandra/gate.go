@@ -2,6 +2,7 @@ package cassandra
 
 import (
 	"container/heap"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -18,12 +19,14 @@ import (
 //
 // A permit lasts for exactly one request: next gives it, done takes it back. Nothing here waits or calls out.
 type gate struct {
-	mu       sync.Mutex // guards everything, and every host's limiter
+	mu       sync.Mutex // guards everything
 	limits   adaptive.Config
 	budget   *adaptive.Budget
 	governor *adaptive.Governor
 	jitter   *rand.Rand
 	origin   time.Time
+
+	limiters map[*host]*adaptive.Limiter
 
 	ring     *ring
 	lanes    []lane            // by replica set
@@ -43,8 +46,9 @@ type gate struct {
 // flight is a request with the permit it is sent with.
 type flight struct {
 	*request
-	host   *host
-	permit adaptive.Permit
+	host    *host
+	limiter *adaptive.Limiter
+	permit  adaptive.Permit
 }
 
 func newGate(limits adaptive.Config, debt adaptive.GovernorConfig, now time.Time) *gate {
@@ -52,6 +56,7 @@ func newGate(limits adaptive.Config, debt adaptive.GovernorConfig, now time.Time
 		limits: limits, budget: adaptive.NewBudget(now), governor: adaptive.NewGovernor(debt, now),
 		jitter: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), origin: now,
 		ring: newRing(nil, replication{}), lanes: make([]lane, 1), sources: map[*sink.Source]*source{},
+		limiters: map[*host]*adaptive.Limiter{},
 	}
 }
 
@@ -76,6 +81,7 @@ func (g *gate) follow(r *ring) {
 			g.lanesOf[h] = append(g.lanesOf[h], int32(set))
 		}
 	}
+	maps.DeleteFunc(g.limiters, func(h *host, _ *adaptive.Limiter) bool { return !slices.Contains(r.hosts, h) })
 	for _, s := range g.sources {
 		clear(s.flows)
 	}
@@ -164,7 +170,7 @@ func (g *gate) next(r *ring, freed *host, now time.Time) (f flight, ok, more boo
 			set = sets[set]
 		}
 		if f, ok := g.nextOf(set, now); ok {
-			return f, true, g.waiting > 0 && f.host.limiter.Room() > 0
+			return f, true, g.waiting > 0 && f.limiter.Room() > 0
 		}
 	}
 	return flight{}, false, false
@@ -207,7 +213,8 @@ func (g *gate) nextOf(set int32, now time.Time) (flight, bool) {
 	for _, replica := range g.ring.sets[set] {
 		g.governor.Attempt(replica.id, int64(q.size), now)
 	}
-	return flight{q, h, h.limiter.Send(now)}, true
+	limiter := g.limiterOf(h, now)
+	return flight{q, h, limiter, limiter.Send(now)}, true
 }
 
 // repetitionsLookedAt bounds how many repetitions are looked at for one that may go to a host with room: they differ in
@@ -243,10 +250,12 @@ func (g *gate) choose(hosts []*host, failedAt *host, now time.Time) *host {
 }
 
 func (g *gate) limiterOf(h *host, now time.Time) *adaptive.Limiter {
-	if h.limiter == nil {
-		h.limiter = adaptive.NewLimiter(g.limits, now, rand.New(rand.NewPCG(g.jitter.Uint64(), g.jitter.Uint64())))
+	l := g.limiters[h]
+	if l == nil {
+		l = adaptive.NewLimiter(g.limits, now, rand.New(rand.NewPCG(g.jitter.Uint64(), g.jitter.Uint64())))
+		g.limiters[h] = l
 	}
-	return h.limiter
+	return l
 }
 
 // done takes a permit back and notes what became of the attempt.
@@ -266,7 +275,7 @@ func (g *gate) done(f flight, o adaptive.Outcome, now time.Time) {
 		}
 	case adaptive.Failed, adaptive.Overloaded, adaptive.Isolated, adaptive.Lost, adaptive.Ignored:
 	}
-	f.host.limiter.Done(f.permit, o, now)
+	f.limiter.Done(f.permit, o, now)
 }
 
 // lately is how long an acknowledgement shows that a coordinator reaches the replicas.

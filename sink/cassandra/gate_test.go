@@ -170,7 +170,7 @@ func TestAQuarantinedHostIsTriedWithoutBeingPaidFor(t *testing.T) {
 	for f, ok := w.next(); ok; f, ok = w.next() {
 		w.fail(f, adaptive.Lost)
 	}
-	if a.limiter.State() != adaptive.Quarantined {
+	if w.gate.limiters[a].State() != adaptive.Quarantined {
 		t.Fatal("a host with nothing but broken connections is not in quarantine")
 	}
 	for ok, _ := w.gate.budget.Take(adaptive.Transient, w.now); ok; ok, _ = w.gate.budget.Take(adaptive.Transient, w.now) {
@@ -191,7 +191,7 @@ func TestAQuarantinedHostIsTriedWithoutBeingPaidFor(t *testing.T) {
 		w.gate.done(w.mustNext(), adaptive.Success, w.now)
 		w.pass(pulseEvery)
 	}
-	if a.limiter.State() != adaptive.Normal {
+	if w.gate.limiters[a].State() != adaptive.Normal {
 		t.Error("a host that answers again is still in quarantine")
 	}
 }
@@ -217,7 +217,7 @@ func TestACoordinatorThatAloneFindsNoReplicasIsQuarantined(t *testing.T) {
 		w.gate.done(first, c.other, w.now)
 		w.now = w.now.Add(c.after)
 		w.gate.done(second, adaptive.Unavailable, w.now)
-		if got := second.host.limiter.State(); got != c.want {
+		if got := second.limiter.State(); got != c.want {
 			t.Errorf("%s: the host is %s, want %s", name, got, c.want)
 		}
 	}

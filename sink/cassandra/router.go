@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 
 	"github.com/apache/cassandra-gocql-driver/v2"
-
-	"penstock/sink/adaptive"
 )
 
 // host is a host of the cluster, the same value for as long as the cluster has it with these properties.
@@ -22,8 +20,6 @@ type host struct {
 	tokens  []string
 	up      atomic.Bool
 	driver  atomic.Pointer[gocql.HostInfo] // the driver may come to know it anew
-
-	limiter *adaptive.Limiter // the gate's; nil until something is to be sent
 }
 
 // Info implements gocql.SelectedHost.
