@@ -18,6 +18,9 @@ func classify(err error) sink.Disposition {
 	if classified, ok := errors.AsType[*sink.Error](err); ok {
 		return classified.Disposition
 	}
+	if failed, ok := errors.AsType[*gocql.RequestErrWriteFailure](err); ok {
+		return classifyFailure(failed.ErrorMap)
+	}
 	// The driver returns most server errors by pointer and a bare errorFrame, which is not exported, for the rest:
 	// the code is what they share.
 	if server, ok := errors.AsType[gocql.RequestError](err); ok {
@@ -48,6 +51,24 @@ func classify(err error) sink.Disposition {
 		return sink.Transient
 	}
 	return sink.Unknown
+}
+
+// failureUnknown is what a replica gives as its reason when it threw something nobody has a code for
+// (org.apache.cassandra.exceptions.RequestFailureReason 5.0). All others pass: a time-out, a node that is down, a schema that
+// is not agreed upon yet.
+const failureUnknown = 0
+
+// classifyFailure decides by the reasons of the replicas that failed. Before protocol version 5 there are none.
+func classifyFailure(reasons gocql.ErrorMap) sink.Disposition {
+	for _, reason := range reasons {
+		if reason == failureUnknown {
+			return sink.Unknown
+		}
+	}
+	if len(reasons) == 0 {
+		return sink.Unknown
+	}
+	return sink.Transient
 }
 
 // outcomeOf says what an attempt's error tells of its host's load. It looks at the same errors as classify does.
@@ -94,7 +115,6 @@ func classifyCode(code int) sink.Disposition {
 		gocql.ErrCodeCASWriteUnknown:
 		return sink.Overload
 	case gocql.ErrCodeBootstrapping,
-		gocql.ErrCodeWriteFailure, // replicas answered with errors: an absent node, a schema not yet agreed
 		gocql.ErrCodeReadFailure,
 		gocql.ErrCodeCDCWriteFailure,
 		gocql.ErrCodeTruncate,

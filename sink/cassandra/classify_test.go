@@ -11,6 +11,7 @@ import (
 	"github.com/apache/cassandra-gocql-driver/v2"
 
 	"penstock/sink"
+	"penstock/sink/adaptive"
 )
 
 // answer is an error of the server, as the driver shows it.
@@ -36,7 +37,11 @@ func TestEveryErrorHasItsDisposition(t *testing.T) {
 		{answer(gocql.ErrCodeReadTimeout), sink.Overload},
 		{answer(gocql.ErrCodeReadFailure), sink.Transient},
 		{answer(gocql.ErrCodeFunctionFailure), sink.Fatal},
-		{answer(gocql.ErrCodeWriteFailure), sink.Transient},
+		{answer(gocql.ErrCodeWriteFailure), sink.Unknown},
+		{&gocql.RequestErrWriteFailure{}, sink.Unknown},
+		{&gocql.RequestErrWriteFailure{ErrorMap: gocql.ErrorMap{"a": 2}}, sink.Transient},         // a time-out
+		{&gocql.RequestErrWriteFailure{ErrorMap: gocql.ErrorMap{"a": 3, "b": 5}}, sink.Transient}, // another schema; down
+		{&gocql.RequestErrWriteFailure{ErrorMap: gocql.ErrorMap{"a": 5, "b": 0}}, sink.Unknown},
 		{answer(gocql.ErrCodeCDCWriteFailure), sink.Transient},
 		{answer(gocql.ErrCodeCASWriteUnknown), sink.Overload},
 		{answer(gocql.ErrCodeSyntax), sink.Fatal},
@@ -66,6 +71,48 @@ func TestEveryErrorHasItsDisposition(t *testing.T) {
 			t.Errorf("%v: %s, want %s", test.err, got, test.want)
 		}
 		if got := classify(fmt.Errorf("wrapped: %w", test.err)); got != test.want {
+			t.Errorf("wrapped %v: %s, want %s", test.err, got, test.want)
+		}
+	}
+}
+
+// What an error says of its host's load decides how much the host is sent next, and is another question than what
+// becomes of the write.
+func TestEveryErrorHasItsOutcome(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want adaptive.Outcome
+	}{
+		{nil, adaptive.Success},
+		{answer(gocql.ErrCodeUnavailable), adaptive.Unavailable},
+		{answer(gocql.ErrCodeOverloaded), adaptive.Overloaded},
+		{gocql.ErrNoStreams, adaptive.Overloaded},
+		{answer(gocql.ErrCodeBootstrapping), adaptive.Lost},
+		{gocql.ErrNoConnections, adaptive.Lost},
+		{gocql.ErrConnectionClosed, adaptive.Lost},
+		{io.EOF, adaptive.Lost},
+		{&net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, adaptive.Lost},
+		{gocql.ErrTimeoutNoResponse, adaptive.Failed},
+		{context.DeadlineExceeded, adaptive.Failed},
+		{answer(gocql.ErrCodeWriteTimeout), adaptive.Failed},
+		{answer(gocql.ErrCodeCASWriteUnknown), adaptive.Failed},
+		{answer(gocql.ErrCodeCDCWriteFailure), adaptive.Failed},
+		{&gocql.RequestErrWriteFailure{ErrorMap: gocql.ErrorMap{"a": 2}}, adaptive.Failed},
+		{answer(gocql.ErrCodeServer), adaptive.Failed},
+		{errors.New("anything else"), adaptive.Failed},
+		{answer(gocql.ErrCodeUnprepared), adaptive.Failed},
+		{answer(gocql.ErrCodeInvalid), adaptive.Ignored},
+		{answer(gocql.ErrCodeSyntax), adaptive.Ignored},
+		{answer(gocql.ErrCodeUnauthorized), adaptive.Ignored},
+		{gocql.MarshalError("cannot"), adaptive.Ignored},
+	} {
+		if got := outcomeOf(test.err); got != test.want {
+			t.Errorf("%v: %s, want %s", test.err, got, test.want)
+		}
+		if test.err == nil {
+			continue
+		}
+		if got := outcomeOf(fmt.Errorf("wrapped: %w", test.err)); got != test.want {
 			t.Errorf("wrapped %v: %s, want %s", test.err, got, test.want)
 		}
 	}
