@@ -3,17 +3,30 @@
 // A [Limiter] bounds the attempts in flight at one coordinator host. It divides time into short windows and compares the
 // 75th percentile d of a window's latencies with a target τ that is anchored to the latency of the idle host:
 //
-//	W ← W · (τ/d)^γ
+//	W ← W · (τ/d)^γ      τ = κ · min(b + (1.7 b + 6.2 ms)/√W, Target/3)
 //
-// When the host is saturated, d is W divided by what the host does in a second, so that the law has one fixed point, at
-// d = τ, whatever the host's capacity is, and the error in log W shrinks by 1-γ with each window. Four rules keep it honest:
+// When the host is saturated, d is W divided by what the host does in a second. So there is one fixed point, at d = τ, whatever
+// the host's capacity is, and the error in log W shrinks by more than γ of itself with each window. γ is ½ for errors that cannot be
+// chance, and an eighth for small ones. b is the latency of the idle host, and κ, 0.3 to 1, falls while the 99th percentile is above Target.
+//
+// What a queue may add falls with the root of the limit, for two reasons. A large host needs less of a queue to be kept busy than
+// a small one, by the square-root rule for servers in parallel. And replicas work for all coordinators, so that the hosts share
+// one queue: were τ the same at any limit, the host whose b was measured a little too high would take it all, and the others
+// shrink to nothing. With the root, an error of b moves a limit by a bounded amount.
+//
+// Six rules keep the law honest:
 //
 //   - What fails or has not answered yet counts. A time-out is a long latency, and so is the age of an attempt that is
 //     overdue: in a black hole there is nothing else to see, and the answers of those who survived look fine.
 //   - Epochs: what was sent before the last cut says nothing about the limit since, and is not counted.
+//   - Chance is averaged out: the latency of several windows is remembered, corrected for what the limit did since, until a window is
+//     off by more than chance explains.
 //   - The idle latency is measured, by letting the host run almost empty for a moment every ten seconds. A baseline
 //     that is learnt from loaded latencies drifts with them. All hosts are drained at the same multiples of the wall
 //     clock, because each replica works for every coordinator: a host that is drained alone sees the others' queues.
+//   - What several drains saw is kept together, until one is off by more than chance explains. A host that does much less than
+//     usual and takes longer for it has changed, and is drained within half a second; one that is faster than when it was idle
+//     needs no drain to be believed.
 //   - The limit does not grow while it is not used.
 //
 // A host that acknowledges nothing is quarantined: it gets single real writes with growing pauses until it answers again.
@@ -23,8 +36,9 @@
 // latency is blind to the third replica.
 //
 // Nothing here reads a clock, starts a goroutine or takes a lock: now is a parameter and whoever holds a value guards
-// it. A now before an earlier one counts as that. The law stands on Envoy's gradient controller (epochs, drain), Swift
-// (SIGCOMM 2020: a delay target and cuts in proportion to the excess), and C3 (NSDI 2015: state per server at the client).
+// it. A now before an earlier one counts as that. The law stands on Envoy's gradient controller (epochs, drain, head-room by the
+// root of the limit), Swift (SIGCOMM 2020: a delay target that falls with the root of the window, and cuts in proportion to the
+// excess), FAST TCP (INFOCOM 2004: why flows that share a queue need it), and C3 (NSDI 2015: state per server at the client).
 package adaptive
 
 import "time"

@@ -136,3 +136,23 @@ func TestGovernorConfigNamesWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// What was sent to a replica between the last that was heard of it and the moment somebody noticed is owed too.
+func TestWhatWasSentBeforeAnybodyKnewIsOwed(t *testing.T) {
+	g := NewGovernor(GovernorConfig{}, origin)
+	now := origin
+	for range 5000 { // five seconds of 1000 writes/s of 200 bytes
+		now = now.Add(time.Millisecond)
+		g.Attempt("a", 200, now)
+		g.Acked(now)
+	}
+	g.AbsentSince("a", now.Add(-2*time.Second), now)
+	if owed := g.Debts(now)[0].Owed; owed < 380_000 || owed > 420_000 {
+		t.Errorf("%d bytes are owed for two seconds of 200,000 bytes each", owed)
+	}
+	before := g.Debts(now)[0].Owed
+	g.AbsentSince("a", now.Add(-time.Minute), now)
+	if owed := g.Debts(now)[0].Owed; owed != before {
+		t.Errorf("said again, %d bytes are owed instead of %d", owed, before)
+	}
+}

@@ -23,12 +23,17 @@ type Config struct {
 
 // Variant leaves parts of the law out, or changes them. It is there for ablations; nobody should run one.
 type Variant struct {
-	Gamma       float64 // the exponent, 0.05 to 1; 0 means 0.5, and less for small errors
-	Percentile  float64 // what is steered by, 0.5 to 0.99; 0 means 0.75
-	NoCensored  bool    // attempts without an answer do not count
-	NoEpochs    bool    // attempts sent before a cut count too
-	NoDrain     bool    // the idle latency is never measured
-	LonelyDrain bool    // each host is drained at a time of its own
+	Gamma         float64 // the exponent, 0.05 to 1; 0 means 0.5, and less for small errors
+	Percentile    float64 // what is steered by, 0.5 to 0.99; 0 means 0.75
+	Queue         float64 // what the queue may add to the idle latency, as a multiple of the law's: 0.1 to 10; 0 means 1
+	SteepQueue    bool    // a large limit may queue for as long as a small one
+	OnlySurvivors bool    // failures do not count as latencies
+	NoCensored    bool    // attempts without an answer do not count
+	NoEpochs      bool    // attempts sent before a cut count too
+	NoMemory      bool    // each window is taken for itself
+	NoDrain       bool    // the idle latency is never measured
+	LonelyDrain   bool    // each host is drained at a time of its own
+	LoadedBase    bool    // the idle latency is an average of loaded ones
 }
 
 const (
@@ -72,6 +77,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("variant gamma %g: must be 0.05 to 1, or 0 for the default", v.Gamma)
 	case v.Percentile != 0 && !(v.Percentile >= 0.5 && v.Percentile <= 0.99):
 		return fmt.Errorf("variant percentile %g: must be 0.5 to 0.99, or 0 for the default", v.Percentile)
+	case v.Queue != 0 && !(v.Queue >= 0.1 && v.Queue <= 10):
+		return fmt.Errorf("variant queue %g: must be 0.1 to 10, or 0 for the default", v.Queue)
 	}
 	return nil
 }

@@ -73,6 +73,7 @@ type Governor struct {
 	config   GovernorConfig
 	replicas map[string]*debt
 	taken    float64 // acknowledged a second without a cap, smoothed
+	size     float64 // bytes of an attempt, smoothed
 	acks     int
 	opened   time.Time
 
@@ -107,7 +108,11 @@ func (g *Governor) SetConfig(c GovernorConfig) error {
 }
 
 // Absent notes that a replica is down or that the coordinators do not reach it. Said again, it changes nothing.
-func (g *Governor) Absent(replica string, now time.Time) {
+func (g *Governor) Absent(replica string, now time.Time) { g.AbsentSince(replica, now, now) }
+
+// AbsentSince is Absent for a replica that was last heard of at a time before: what was sent to it meanwhile is estimated from the
+// rate and the size of late, and owed. A replica that takes part in a fraction of all writes only is charged too much by that.
+func (g *Governor) AbsentSince(replica string, since, now time.Time) {
 	d := g.replicas[replica]
 	if d == nil {
 		d = &debt{at: now}
@@ -115,7 +120,8 @@ func (g *Governor) Absent(replica string, now time.Time) {
 	}
 	if !d.absent {
 		g.replay(d, now)
-		d.absent, d.since = true, now
+		d.absent, d.since = true, since
+		d.owed += max(0, now.Sub(since).Seconds()) * g.taken * g.size
 	}
 }
 
@@ -135,6 +141,7 @@ func (g *Governor) Repaired(replica string) {
 
 // Attempt notes that so many bytes of mutations were sent that the replica should have had, and does nothing if it is not absent.
 func (g *Governor) Attempt(replica string, bytes int64, now time.Time) {
+	g.size += 0.01 * (float64(bytes) - g.size)
 	d := g.replicas[replica]
 	if d == nil || !d.absent {
 		return

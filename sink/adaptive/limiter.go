@@ -20,9 +20,7 @@ const (
 	refusedFactor = 0.7
 	warnedFactor  = 0.85
 
-	lowestBase  = 500 * time.Microsecond
-	queueFactor = 2.1                  // τ in idle latencies
-	queueFloor  = 2 * time.Millisecond // what a queue may add to an idle latency near zero
+	lowestBase = 500 * time.Microsecond
 
 	lowestTrim = 0.3
 )
@@ -49,6 +47,9 @@ type Limiter struct {
 	lost     int // in a row
 	overLong int // windows in a row with a p99 above the target
 
+	memory     float64 // of the logarithm of the latency that is steered by
+	remembered float64 // the samples in it
+
 	base  time.Duration // 0 until measured
 	trim  float64       // κ
 	p50   time.Duration
@@ -73,7 +74,7 @@ func NewLimiter(c Config, now time.Time, jitter *rand.Rand) *Limiter {
 		config: c, origin: now, jitter: jitter, limit: float64(c.Start),
 		flights: newFlights(64), trim: 1,
 	}
-	l.drain.moves, l.drain.restore = true, l.limit
+	l.drain.restore = l.limit
 	l.planDrain()
 	return l
 }
@@ -134,6 +135,7 @@ func (l *Limiter) Done(p Permit, o Outcome, now time.Time) {
 		l.warned = l.warned || o == Warned && counts
 	case Failed:
 		elapsed = max(elapsed, 4*int64(l.config.Target))
+		counts = counts && !l.config.Variant.OnlySurvivors
 	case Overloaded, Unavailable:
 		if counts {
 			l.refusals++
@@ -163,6 +165,9 @@ func (l *Limiter) Done(p Permit, o Outcome, now time.Time) {
 	}
 	if counts {
 		l.samples.add(elapsed)
+		if l.state == Draining && l.drain.looking {
+			l.drain.idle.add(elapsed)
+		}
 	}
 	if l.state == Normal && l.closes(l.samples.n+l.refusals) {
 		l.close()
@@ -210,8 +215,14 @@ func (l *Limiter) Next(now time.Time) time.Time {
 	switch {
 	case l.state == Quarantined && l.quarantine.inFlight < probesAtOnce:
 		return l.origin.Add(time.Duration(max(l.now, l.quarantine.due)))
-	case l.state == Draining || l.flights.n > 0:
-		return l.origin.Add(time.Duration(l.now) + shortestWindow)
+	case l.state == Draining:
+		return l.origin.Add(time.Duration(l.now) + drainWindow)
+	case l.flights.n > 0:
+		due := l.now + int64(shortestWindow)
+		if l.drain.due > l.now {
+			due = min(due, l.drain.due)
+		}
+		return l.origin.Add(time.Duration(due))
 	}
 	return time.Time{}
 }
@@ -276,22 +287,6 @@ func (l *Limiter) overdue(into *histogram) int {
 	return n
 }
 
-// target is τ: what the queue in front of the host may make of its idle latency.
-func (l *Limiter) target() time.Duration {
-	third := l.config.Target / 3
-	if l.base == 0 {
-		return third
-	}
-	return time.Duration(l.trim * min(max(queueFactor*float64(l.base), float64(l.base+queueFloor)), float64(third)))
-}
-
-func (l *Limiter) boundBase(base time.Duration) time.Duration {
-	if base == 0 {
-		return 0
-	}
-	return min(max(base, lowestBase), l.config.Target/4)
-}
-
 func (l *Limiter) bound(limit float64) float64 {
 	return clamp(limit, float64(l.config.Min), float64(l.config.Max))
 }
@@ -307,8 +302,11 @@ func (l *Limiter) close() {
 	if l.samples.n > 0 {
 		l.measure(&d)
 	}
+	used, rate := l.used(), float64(l.acked)/time.Duration(l.now-l.opened).Seconds()
 	l.step(d)
-	l.drainSoon()
+	if used && l.samples.n > 0 {
+		l.drainSoon(rate)
+	}
 	l.open()
 }
 
@@ -320,10 +318,18 @@ func (l *Limiter) measure(d *Decision) {
 	if v.Percentile != 0 {
 		d.Latency = l.samples.quantile(v.Percentile)
 	}
+	d.Latency = l.remember(d.Latency, l.samples.n)
 	rate := float64(l.acked) / time.Duration(l.now-l.opened).Seconds()
 	l.rate += 0.2 * (rate - l.rate)
-	if l.base == 0 || l.p50 < l.base && l.samples.n >= 16 {
+	if v.LoadedBase && l.base != 0 {
+		l.base = l.boundBase(l.base + (l.p50-l.base)/loadedWindows)
+	}
+	if l.base == 0 || float64(l.p50) < fasterBy*float64(l.base) && l.samples.n >= 16 {
 		l.base = l.boundBase(l.p50)
+		if l.drain.idle.n > 0 {
+			l.drain.idle.keep(0)
+			l.hostChanged()
+		}
 	}
 	if l.p99 <= l.config.Target {
 		l.overLong = 0
@@ -352,7 +358,7 @@ func (l *Limiter) step(d Decision) {
 		d.Factor, d.Reason = min(d.Factor, warnedFactor), WarnedOf
 	case d.Factor < 1:
 		d.Reason = Slower
-	case float64(l.peak) >= usedUp*math.Floor(l.limit) && d.Latency > 0:
+	case l.used() && d.Latency > 0:
 		d.Reason, d.Added = Faster, growth*min(1, 4*(d.Factor-1))
 	default:
 		d.Factor = 1
@@ -360,21 +366,17 @@ func (l *Limiter) step(d Decision) {
 	if d.Factor < cutsBelow {
 		l.epoch = l.now
 	}
+	before := l.limit
 	l.decide(l.bound(l.limit*d.Factor+d.Added), d)
+	l.memory += math.Log(l.limit / before)
 }
+
+// used says whether the limit was what held the window's attempts back.
+func (l *Limiter) used() bool { return float64(l.peak) >= usedUp*math.Floor(l.limit) }
 
 // cutsBelow tells cuts, after which an epoch begins, from the small steps around the fixed point, which change no queue
 // by more than its noise.
 const cutsBelow = 0.95
-
-// gamma is ½ for errors that cannot be chance, and falls to 0.08 for those that can: the percentile of a window of 32 is
-// off by about a tenth by itself, and a law that follows it trembles.
-func (l *Limiter) gamma(ratio float64) float64 {
-	if g := l.config.Variant.Gamma; g != 0 {
-		return g
-	}
-	return clamp(math.Abs(math.Log(ratio)), 0.08, 0.5)
-}
 
 func (l *Limiter) open() {
 	l.samples.reset()

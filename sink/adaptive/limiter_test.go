@@ -3,6 +3,7 @@ package adaptive
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -101,13 +102,16 @@ func TestAnUnusedLimitDoesNotGrow(t *testing.T) {
 	}
 }
 
-func TestTimeOutsCutTheLimit(t *testing.T) {
-	l := newTest(Config{Max: 64, Start: 64})
-	now := load(l, origin, time.Second, time.Millisecond, Success)
-	before := l.Limit()
-	load(l, now, 300*time.Millisecond, 30*time.Millisecond, Failed)
-	if l.Limit() > before/2 {
-		t.Errorf("limit went from %d to %d while all failed: only survivors count", before, l.Limit())
+// Survivor bias: who looks at the answers of those who survived sees a fast host while all others time out.
+func TestSurvivorBiasTimeOutsCutTheLimit(t *testing.T) {
+	for _, biased := range []bool{false, true} {
+		l := newTest(Config{Max: 64, Start: 64, Variant: Variant{OnlySurvivors: biased, NoCensored: biased, NoDrain: true}})
+		now := load(l, origin, time.Second, time.Millisecond, Success)
+		before := l.Limit()
+		load(l, now, 300*time.Millisecond, 30*time.Millisecond, Failed)
+		if cut := l.Limit() <= before/2; cut == biased {
+			t.Errorf("only survivors count %t: limit went from %d to %d while all failed", biased, before, l.Limit())
+		}
 	}
 }
 
@@ -129,7 +133,8 @@ func TestAStallIsSeenBeforeAnythingTimesOut(t *testing.T) {
 	}
 }
 
-func TestWhatWasSentBeforeACutCausesNoSecond(t *testing.T) {
+// Stale samples: what was sent under the old limit causes a second cut, and a third.
+func TestStaleSamplesAfterACutCauseNoSecond(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		l := newTest(Config{Max: 100, Start: 100, Variant: Variant{NoEpochs: old, NoDrain: true}})
 		now := load(l, origin, time.Second, time.Millisecond, Success)
@@ -155,21 +160,134 @@ func TestWhatWasSentBeforeACutCausesNoSecond(t *testing.T) {
 	}
 }
 
-func TestTheBaseDoesNotDriftUnderLoad(t *testing.T) {
-	l := newTest(Config{Variant: Variant{NoDrain: true}})
-	now := load(l, origin, time.Second, 2*time.Millisecond, Success)
-	before := l.base
-	load(l, now, 60*time.Second, 40*time.Millisecond, Success)
-	if l.base > before {
-		t.Errorf("idle latency went from %s to %s in a minute of overload", before, l.base)
+// Baseline drift: an overload that lasts becomes what is normal. The pressure package shows what the limit makes of it.
+func TestBaselineDriftUnderLoad(t *testing.T) {
+	for _, loaded := range []bool{false, true} {
+		l := newTest(Config{Variant: Variant{NoDrain: true, LoadedBase: loaded}})
+		now := load(l, origin, time.Second, 2*time.Millisecond, Success)
+		before := l.base
+		load(l, now, 60*time.Second, 40*time.Millisecond, Success)
+		if drifted := l.base > before*5/4; drifted != loaded {
+			t.Errorf("learnt from loaded latencies %t: idle latency went from %s to %s in a minute of overload", loaded, before, l.base)
+		}
 	}
 }
 
 func TestHostsDrainAtTheSameTimes(t *testing.T) {
-	a := newTest(Config{})
-	b := NewLimiter(Config{}, origin.Add(777*time.Millisecond), rand.New(rand.NewPCG(5, 5)))
-	if at, other := a.origin.Add(time.Duration(a.drain.due)), b.origin.Add(time.Duration(b.drain.due)); !at.Equal(other) {
-		t.Errorf("drains are due at %s and %s", at, other)
+	limiters := []*Limiter{newTest(Config{Max: 20}), NewLimiter(Config{Max: 20}, origin.Add(777*time.Millisecond), rand.New(rand.NewPCG(5, 5)))}
+	var due []time.Time
+	for _, l := range limiters {
+		load(l, l.origin, 25*time.Second, 2*time.Millisecond, Success)
+		due = append(due, l.origin.Add(time.Duration(l.drain.due)))
+	}
+	if !due[0].Equal(due[1]) || due[0].UnixNano()%int64(drainEvery) != 0 {
+		t.Errorf("drains are due at %s and %s", due[0], due[1])
+	}
+}
+
+func TestADrainBeginsWhenItIsDueAndNotATickLater(t *testing.T) {
+	l := newTest(Config{})
+	l.Send(origin)
+	for now := origin; l.State() == Normal; {
+		next := l.Next(now)
+		if due := l.origin.Add(time.Duration(l.drain.due)); next.After(due) {
+			t.Fatalf("the next tick is due at %s, the drain at %s", next, due)
+		}
+		now = next
+		l.Tick(now)
+		if now.Sub(origin) > time.Second {
+			t.Fatal("no drain began")
+		}
+	}
+}
+
+// A host that takes three times as long from one moment on is known anew within seconds, and one that is as fast as before too.
+func TestADrainFollowsAHostThatChanges(t *testing.T) {
+	l := newTest(Config{Max: 20})
+	now := load(l, origin, 12*time.Second, 2*time.Millisecond, Success)
+	for _, latency := range []time.Duration{6 * time.Millisecond, 2 * time.Millisecond} {
+		now = load(l, now, 15*time.Second, latency, Success)
+		if off := float64(l.base) / float64(latency); off < 0.8 || off > 1.3 {
+			t.Errorf("idle latency %s of a host that takes %s", l.base, latency)
+		}
+	}
+}
+
+// Less alone is the doing of hosts beside this one, and so is longer alone.
+func TestOnlyAHostThatDoesLessAndTakesLongerIsDrainedEarly(t *testing.T) {
+	for _, c := range []struct {
+		rate    float64
+		latency time.Duration
+		early   bool
+	}{
+		{1000, 4 * time.Millisecond, false}, {500, 4 * time.Millisecond, false},
+		{1000, 8 * time.Millisecond, false}, {500, 6 * time.Millisecond, true},
+	} {
+		l := newTest(Config{})
+		l.now = int64(8 * time.Second) // long after the first drains; the next of the usual ones is at 17 s
+		l.planDrain()
+		usual := l.drain.due
+		l.p50 = 4 * time.Millisecond
+		for range paceWindows {
+			l.drainSoon(1000)
+		}
+		l.p50 = c.latency
+		for range 20 {
+			l.drainSoon(c.rate)
+		}
+		if early := l.drain.due < usual && l.drain.due-l.now <= int64(drainEveryFirst); early != c.early {
+			t.Errorf("%g writes/s in %s each: drained early %t, want %t", c.rate, c.latency, early, c.early)
+		}
+	}
+}
+
+func TestTheKeptLatenciesAreTheLatest(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		all := rapid.SliceOfN(rapid.Int64Range(1, 1000), 1, 3*idleKept).Draw(t, "all")
+		keep := rapid.IntRange(0, idleKept).Draw(t, "keep")
+		var s latencies
+		for _, v := range all {
+			s.add(v)
+		}
+		s.keep(keep)
+		last := slices.Sorted(slices.Values(all[max(0, len(all)-keep):]))
+		want := time.Duration(0)
+		if len(last) > 0 {
+			want = time.Duration(last[len(last)/2])
+		}
+		if got := s.median(); got != want {
+			t.Fatalf("median %d of the last %d, want %d", got, keep, want)
+		}
+	})
+}
+
+// The same total of latency is steered by, but one window's chance moves the limit by less.
+func TestChanceInAWindowMovesALimitLittle(t *testing.T) {
+	variation := func(v Variant) float64 {
+		v.NoDrain = true
+		l := newTest(Config{Variant: v})
+		random := rand.New(rand.NewPCG(3, 3))
+		l.base = 2 * time.Millisecond
+		l.limit = 10
+		now := origin
+		var sum, squares, n float64
+		for i := range 20_000 {
+			p := l.Send(now)
+			for range 9 {
+				l.Done(l.Send(now), Ignored, now)
+			}
+			l.Done(p, Success, now.Add(time.Duration(4.2e5*l.limit*math.Exp(0.35*random.NormFloat64()))))
+			now = now.Add(500 * time.Microsecond)
+			l.peak = int(l.limit)
+			if i > 5000 {
+				sum, squares, n = sum+l.limit, squares+l.limit*l.limit, n+1
+			}
+		}
+		mean := sum / n
+		return math.Sqrt(squares/n-mean*mean) / mean
+	}
+	if with, without := variation(Variant{}), variation(Variant{NoMemory: true}); with > 0.05 || without < 1.5*with {
+		t.Errorf("variation %.3f, and %.3f without a memory", with, without)
 	}
 }
 
