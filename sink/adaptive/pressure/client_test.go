@@ -7,26 +7,6 @@ import (
 	"penstock/sink/adaptive"
 )
 
-// rival is a law under test, for all hosts together. It is asked in the order of the virtual clock.
-type rival interface {
-	// candidate says how much room a host has. A law with one limit for the cluster says the same of every host.
-	candidate(host int) adaptive.Candidate
-	// sent notes an attempt; what it returns is given to done.
-	sent(host int, now time.Time) ticket
-	// done notes what became of it, once.
-	done(host int, t ticket, o adaptive.Outcome, elapsed time.Duration, now time.Time)
-	// tick is called every 10 ms.
-	tick(now time.Time)
-	// limit is a host's limit now, and whether it is steady: not in the middle of a probe. For pictures and variation.
-	limit(host int) (limit float64, steady bool)
-}
-
-// ticket is what a rival keeps of an attempt.
-type ticket struct {
-	permit   adaptive.Permit
-	inFlight int // when it was sent
-}
-
 // client writes through a rival as fast as it may, or as work arrives.
 type client struct {
 	*cluster
@@ -42,6 +22,8 @@ type client struct {
 	faulty  bool  // what a scenario repeats goes on
 	retries []int // failures so far of each write that waits to be sent again
 	held    bool  // the governor holds; a wake-up is planned
+	storms  int   // writes of others beside us, repetitions with them
+	asleep  bool  // nobody ticks the law
 
 	record
 }
@@ -52,7 +34,9 @@ func newClient(c *cluster, law rival, seed uint64) *client {
 	cl := &client{cluster: c, law: law, jitter: rand.New(rand.NewPCG(seed, 77)), budget: adaptive.NewBudget(start)}
 	var tick func()
 	tick = func() {
-		law.tick(c.time())
+		if !cl.asleep {
+			law.tick(c.time())
+		}
 		cl.arrived += cl.rate * tickEvery.Seconds()
 		cl.sample()
 		cl.pump()
@@ -101,7 +85,6 @@ func (c *client) pump() {
 func (c *client) attempt(host, failures int) {
 	sent := c.now
 	t := c.law.sent(host, c.time())
-	t.inFlight = c.inFlight
 	c.inFlight++
 	if c.governor != nil {
 		for r := range nodes {

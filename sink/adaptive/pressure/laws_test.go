@@ -7,88 +7,98 @@ import (
 	"penstock/sink/adaptive"
 )
 
-// ours is the real law with a limiter for each host.
-type ours struct{ limiters [nodes]*adaptive.Limiter }
+// rival is a law under test, for all hosts together. It is asked in the order of the virtual clock.
+type rival interface {
+	// candidate says how much room a host has. A law with one limit for the cluster says the same of every host.
+	candidate(host int) adaptive.Candidate
+	// sent notes an attempt; what it returns is given to done.
+	sent(host int, now time.Time) ticket
+	// done notes what became of it, once.
+	done(host int, t ticket, o adaptive.Outcome, elapsed time.Duration, now time.Time)
+	// tick is called every 10 ms.
+	tick(now time.Time)
+	// limit is a host's limit now, and whether it is steady: not in the middle of a probe. For pictures and variation.
+	limit(host int) (limit float64, steady bool)
+}
 
-func newOurs(seed uint64, c adaptive.Config) *ours {
-	o := &ours{}
-	for i := range o.limiters {
-		o.limiters[i] = adaptive.NewLimiter(c, start, rand.New(rand.NewPCG(seed, uint64(i))))
+// ticket is what a law keeps of an attempt.
+type ticket struct {
+	permit   adaptive.Permit
+	inFlight int // of its limiter, this attempt with it, when it was sent
+	foreign  any // of a limiter that is not ours
+}
+
+// limiter is a law's state for one host, or for the whole cluster.
+type limiter interface {
+	candidate() adaptive.Candidate
+	sent(now time.Time) ticket
+	done(t ticket, o adaptive.Outcome, elapsed time.Duration, now time.Time)
+	tick(now time.Time)
+	limit() (limit float64, steady bool)
+}
+
+// perHost is a law with a limiter for each host.
+type perHost [nodes]limiter
+
+func newPerHost(make func(host int) limiter) rival {
+	p := &perHost{}
+	for host := range p {
+		p[host] = make(host)
 	}
-	return o
+	return p
 }
 
-func (o *ours) candidate(host int) adaptive.Candidate {
-	l := o.limiters[host]
-	return adaptive.Candidate{Room: l.Room(), HeadRoom: l.HeadRoom(), Latency: l.Latency()}
+func (p *perHost) candidate(host int) adaptive.Candidate { return p[host].candidate() }
+
+func (p *perHost) sent(host int, now time.Time) ticket { return p[host].sent(now) }
+
+func (p *perHost) done(host int, t ticket, o adaptive.Outcome, elapsed time.Duration, now time.Time) {
+	p[host].done(t, o, elapsed, now)
 }
 
-func (o *ours) sent(host int, now time.Time) ticket {
-	return ticket{permit: o.limiters[host].Send(now)}
-}
-
-func (o *ours) done(host int, t ticket, outcome adaptive.Outcome, _ time.Duration, now time.Time) {
-	o.limiters[host].Done(t.permit, outcome, now)
-}
-
-func (o *ours) tick(now time.Time) {
-	for _, l := range o.limiters {
-		l.Tick(now)
+func (p *perHost) tick(now time.Time) {
+	for _, l := range p {
+		l.tick(now)
 	}
 }
 
-func (o *ours) limit(host int) (float64, bool) {
-	l := o.limiters[host]
-	return float64(l.Limit()), l.State() != adaptive.Draining
+func (p *perHost) limit(host int) (float64, bool) { return p[host].limit() }
+
+// perCluster is the same law with one limiter for everything: what scope alone is worth.
+type perCluster struct{ limiter }
+
+func (p perCluster) candidate(int) adaptive.Candidate { return p.limiter.candidate() }
+
+func (p perCluster) sent(_ int, now time.Time) ticket { return p.limiter.sent(now) }
+
+func (p perCluster) done(_ int, t ticket, o adaptive.Outcome, elapsed time.Duration, now time.Time) {
+	p.limiter.done(t, o, elapsed, now)
 }
 
-// oursOnce is the same law with one limiter for the whole cluster: what scope alone is worth.
-type oursOnce struct{ limiter *adaptive.Limiter }
-
-func (o oursOnce) candidate(int) adaptive.Candidate {
-	return adaptive.Candidate{Room: o.limiter.Room(), HeadRoom: o.limiter.HeadRoom()}
+func (p perCluster) limit(int) (float64, bool) {
+	limit, steady := p.limiter.limit()
+	return limit / nodes, steady
 }
 
-func (o oursOnce) sent(_ int, now time.Time) ticket { return ticket{permit: o.limiter.Send(now)} }
+// ours is the real law.
+type ours struct{ *adaptive.Limiter }
 
-func (o oursOnce) done(_ int, t ticket, outcome adaptive.Outcome, _ time.Duration, now time.Time) {
-	o.limiter.Done(t.permit, outcome, now)
+func newOurs(seed uint64, c adaptive.Config) rival {
+	return newPerHost(func(host int) limiter {
+		return ours{adaptive.NewLimiter(c, start, rand.New(rand.NewPCG(seed, uint64(host))))}
+	})
 }
 
-func (o oursOnce) tick(now time.Time) { o.limiter.Tick(now) }
-
-func (o oursOnce) limit(int) (float64, bool) {
-	return float64(o.limiter.Limit()) / nodes, o.limiter.State() != adaptive.Draining
+func (o ours) candidate() adaptive.Candidate {
+	return adaptive.Candidate{Room: o.Room(), HeadRoom: o.HeadRoom(), Latency: o.Latency()}
 }
 
-// fixed is a limit that nothing changes, for each host, or for all of them together.
-type fixed struct {
-	most     int
-	together bool
-	inFlight [nodes]int
+func (o ours) sent(now time.Time) ticket { return ticket{permit: o.Send(now)} }
+
+func (o ours) done(t ticket, outcome adaptive.Outcome, _ time.Duration, now time.Time) {
+	o.Done(t.permit, outcome, now)
 }
 
-func (f *fixed) candidate(host int) adaptive.Candidate {
-	used := f.inFlight[host]
-	if f.together {
-		used = 0
-		for _, n := range f.inFlight {
-			used += n
-		}
-	}
-	room := max(0, f.most-used)
-	return adaptive.Candidate{Room: room, HeadRoom: float64(room) / float64(f.most)}
-}
+func (o ours) tick(now time.Time) { o.Tick(now) }
 
-func (f *fixed) sent(host int, _ time.Time) ticket {
-	f.inFlight[host]++
-	return ticket{}
-}
-
-func (f *fixed) done(host int, _ ticket, _ adaptive.Outcome, _ time.Duration, _ time.Time) {
-	f.inFlight[host]--
-}
-
-func (f *fixed) tick(time.Time) {}
-
-func (f *fixed) limit(int) (float64, bool) { return float64(f.most), true }
+func (o ours) limit() (float64, bool) { return float64(o.Limit()), o.State() != adaptive.Draining }

@@ -21,6 +21,7 @@ const (
 	writeTimeout    = 2 * time.Second
 	clientTimeout   = 5 * time.Second
 	detection       = 10 * time.Second // until nodes know who is gone
+	aware           = time.Second      // until the client does, which sees silence sooner
 	mutationBytes   = 500
 	hintLimit       = 500 << 20 // bytes a coordinator stores
 )
@@ -29,21 +30,31 @@ const (
 type cluster struct {
 	*clock
 	random *rand.Rand
+	heat   float64 // the part of all writes that goes to one partition, which takes them one at a time
 	nodes  [nodes]node
 	client time.Duration              // one way to any node
 	seen   [nodes]bool                // the client reaches the node
 	linked [nodes][nodes]bool         // the nodes reach each other
 	knows  [nodes][nodes]bool         // a node believes that it reaches the other
 	cuts   [nodes][nodes]int          // generation of the link's state, so that late news are dropped
+	drops  [nodes]float64             // the part of a coordinator's answers that gets lost
 	lost   [nodes]int                 // mutations a replica dropped or never got
 	hints  [nodes]int                 // bytes stored for a replica
 	full   int                        // mutations no hint had room for
 	news   func(replica int, up bool) // what the nodes tell the client about each other; may be nil
+
+	// What can happen to a write, bound once.
+	clientLane, writeLane                    *lane
+	reached, forwarded, coordinates, applies func(*write, int)
+	acknowledged, delivered                  func(*write, int)
+	writeTimedOut, clientTimedOut            func(*write, int)
 }
 
 type node struct {
 	slow    float64 // factor of all work
 	busy    int
+	hot     bool     // a server works on the hot partition
+	waiting []*write // for it
 	paused  bool
 	queue   []task
 	head    int
@@ -58,9 +69,11 @@ type task struct {
 
 type write struct {
 	coordinator int
+	hot         bool
 	acks        int
 	answered    bool // by the coordinator
 	ended       bool // at the client
+	outcome     adaptive.Outcome
 	end         func(adaptive.Outcome)
 }
 
@@ -73,17 +86,37 @@ func newCluster(seed uint64) *cluster {
 			c.linked[i][j], c.knows[i][j] = true, true
 		}
 	}
+	c.clientLane, c.writeLane = c.lane(clientTimeout), c.lane(writeTimeout)
+	c.reached = func(w *write, at int) { c.arrive(at, task{write: w}) }
+	c.forwarded = func(w *write, at int) { c.arrive(at, task{write: w, apply: true}) }
+	c.applies = func(w *write, at int) { c.worked(at, task{write: w, apply: true}) }
+	c.coordinates = func(w *write, at int) { c.worked(at, task{write: w}) }
+	c.acknowledged = func(w *write, _ int) { c.ack(w) }
+	c.delivered = func(w *write, _ int) { c.finish(w, w.outcome) }
+	c.writeTimedOut = func(w *write, _ int) { c.answer(w, adaptive.Failed) }
+	c.clientTimedOut = func(w *write, _ int) { c.finish(w, adaptive.Failed) }
 	return c
+}
+
+// next makes room for a task in front of a node's queue, and says where.
+func (n *node) next() int {
+	if n.head == 0 {
+		n.queue = append(n.queue, task{})
+		copy(n.queue[1:], n.queue)
+		return 0
+	}
+	n.head--
+	return n.head
 }
 
 // send sends a write through a coordinator; end is called once.
 func (c *cluster) send(coordinator int, end func(adaptive.Outcome)) {
-	w := &write{coordinator: coordinator, end: end}
-	c.after(clientTimeout, func() { c.finish(w, adaptive.Failed) })
+	w := &write{coordinator: coordinator, end: end, hot: c.heat > 0 && c.random.Float64() < c.heat}
+	c.later(c.clientLane, c.clientTimedOut, w, coordinator)
 	if !c.seen[coordinator] {
 		return
 	}
-	c.after(c.client, func() { c.arrive(coordinator, task{write: w}) })
+	c.plan(c.client, c.reached, w, coordinator)
 }
 
 func (c *cluster) finish(w *write, o adaptive.Outcome) {
@@ -98,9 +131,12 @@ func (c *cluster) answer(w *write, o adaptive.Outcome) {
 	if w.answered {
 		return
 	}
-	w.answered = true
+	w.answered, w.outcome = true, o
+	if drops := c.drops[w.coordinator]; drops > 0 && c.random.Float64() < drops {
+		return
+	}
 	if c.seen[w.coordinator] {
-		c.after(c.client, func() { c.finish(w, o) })
+		c.plan(c.client, c.delivered, w, w.coordinator)
 	}
 }
 
@@ -127,12 +163,20 @@ func (c *cluster) serve(at int) {
 			c.lost[at]++
 			continue
 		}
+		if t.apply && t.write.hot {
+			if n.hot {
+				n.waiting = append(n.waiting, t.write)
+				continue
+			}
+			n.hot = true
+		}
 		n.busy++
-		work := float64(coordinate)
+		work, done := float64(coordinate), c.coordinates
 		if t.apply {
+			done = c.applies
 			work = applyMean * math.Exp(applySigma*c.random.NormFloat64()-applySigma*applySigma/2)
 		}
-		c.after(time.Duration(work*n.slow), func() { c.worked(at, t) })
+		c.plan(time.Duration(work*n.slow), done, t.write, at)
 	}
 }
 
@@ -145,6 +189,14 @@ func (c *cluster) worked(at int, t task) {
 	}
 	n.busy--
 	if t.apply {
+		if t.write.hot {
+			n.hot = false
+			if len(n.waiting) > 0 { // it waited for its turn and need not queue again
+				next := n.waiting[0]
+				n.waiting = n.waiting[1:]
+				n.queue[n.next()] = task{write: next, apply: true, arrived: c.now}
+			}
+		}
 		c.applied(at, t.write)
 	} else {
 		c.coordinated(at, t.write)
@@ -164,13 +216,13 @@ func (c *cluster) coordinated(at int, w *write) {
 		c.answer(w, adaptive.Unavailable)
 		return
 	}
-	c.after(writeTimeout, func() { c.answer(w, adaptive.Failed) })
+	c.later(c.writeLane, c.writeTimedOut, w, at)
 	for r := range nodes {
 		switch {
 		case r == at:
 			c.arrive(r, task{write: w, apply: true})
 		case c.linked[at][r]:
-			c.after(nodeWay, func() { c.arrive(r, task{write: w, apply: true}) })
+			c.plan(nodeWay, c.forwarded, w, r)
 		default:
 			c.lost[r]++
 			if c.hints[r] += mutationBytes; c.hints[r] > (nodes-1)*hintLimit {
@@ -182,16 +234,18 @@ func (c *cluster) coordinated(at int, w *write) {
 
 // applied acknowledges to the coordinator.
 func (c *cluster) applied(at int, w *write) {
-	ack := func() {
-		if w.acks++; w.acks == quorum {
-			c.answer(w, adaptive.Success)
-		}
-	}
 	switch {
 	case at == w.coordinator:
-		ack()
+		c.ack(w)
 	case c.linked[at][w.coordinator]:
-		c.after(nodeWay, ack)
+		c.plan(nodeWay, c.acknowledged, w, w.coordinator)
+	}
+}
+
+// ack counts an acknowledgement.
+func (c *cluster) ack(w *write) {
+	if w.acks++; w.acks == quorum {
+		c.answer(w, adaptive.Success)
 	}
 }
 
@@ -218,7 +272,7 @@ func (c *cluster) link(at int, up bool) {
 	if c.news == nil {
 		return
 	}
-	delay := time.Second // the client sees silence sooner than nodes believe in it
+	delay := aware
 	if up {
 		delay = 0
 	}
