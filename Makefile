@@ -11,7 +11,7 @@ export GOFLAGS := -mod=readonly -pgo=off
 TOOL := $(GO) tool -modfile=tools/go.mod
 
 # What `make prove` can prove, and its defaults.
-PROOFS := crash sim
+PROOFS := crash sim pressure
 RUNS ?= $(if $(filter sim,$(P)),5000,20)
 SEED ?=
 
@@ -64,11 +64,13 @@ pgo: ## profile the pipeline under load for the compiler, as cmd/projector/defau
 	$(GO) run ./localstack/bench -pairs 1 -warmup 20s -pgo $(CURDIR)/cmd/projector/default.pgo
 
 .PHONY: prove
-prove: ## repeat a proof: P=crash on one stack, or P=sim in virtual time [RUNS=20, of sim 5000] [SEED=n]
+prove: ## repeat a proof: P=crash on one stack, P=sim in virtual time, or P=pressure of the control law, which writes docs/pressure [RUNS=20, of sim 5000] [SEED=n]
 ifeq ($(filter $(PROOFS),$(P)),)
 	@echo "usage: make prove P=PROOF [RUNS=n] [SEED=n], where PROOF is one of: $(PROOFS)" >&2; exit 2
 else ifeq ($(P),sim)
 	PROVE=$(P) RUNS=$(RUNS) SEED=$(SEED) $(GO) test -count=1 -timeout 0 -v -run '^TestProve$$' ./localstack/sim
+else ifeq ($(P),pressure)
+	PROVE=$(P) RUNS=$(RUNS) SEED=$(SEED) $(GO) test -count=1 -timeout 0 -v -run '^TestProve$$' ./sink/adaptive/pressure
 else
 	PROVE=$(P) RUNS=$(RUNS) SEED=$(SEED) localstack/with-stack.sh \
 		$(GO) test -count=1 -timeout 0 -v -run '^TestProve$$' ./localstack/e2e
