@@ -58,6 +58,10 @@ func (b *Budget) Take(k Kind, now time.Time) (ok bool, wait time.Duration) {
 // Success gives one token back.
 func (b *Budget) Success() { b.tokens = min(budgetTokens, b.tokens+1) }
 
+// Restore fills the budget. It is for a host that is back after a quarantine: that repetitions succeed again is known by then, and
+// where little else is written nothing else would pay for what has waited.
+func (b *Budget) Restore() { b.tokens = budgetTokens }
+
 // Tokens is what is left, 0 to 500.
 func (b *Budget) Tokens(now time.Time) float64 {
 	b.refill(now)

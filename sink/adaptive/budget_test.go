@@ -31,6 +31,15 @@ func TestAnEmptyBudgetWaitsAndComesBackByItself(t *testing.T) {
 	}
 }
 
+func TestARestoredBudgetIsFull(t *testing.T) {
+	b := NewBudget(origin)
+	for ok := true; ok; ok, _ = b.Take(Transient, origin) {
+	}
+	if b.Restore(); b.Tokens(origin) != budgetTokens {
+		t.Errorf("%.0f tokens", b.Tokens(origin))
+	}
+}
+
 func TestBackoffStaysWithinItsBound(t *testing.T) {
 	jitter := rand.New(rand.NewPCG(1, 1))
 	for _, c := range []struct {

@@ -44,8 +44,10 @@ type Limiter struct {
 	warned   bool
 	epoch    int64 // what was sent before does not count
 	lastAck  int64
-	lost     int // in a row
-	overLong int // windows in a row with a p99 above the target
+	lost     int   // in a row
+	failing  int   // attempts that ended since the last success without one
+	failedAt int64 // when the first of them did
+	overLong int   // windows in a row with a p99 above the target
 
 	memory     float64 // of the logarithm of the latency that is steered by
 	remembered float64 // the samples in it
@@ -130,7 +132,7 @@ func (l *Limiter) Done(p Permit, o Outcome, now time.Time) {
 	counts := p.sent >= l.epoch || l.config.Variant.NoEpochs
 	switch o {
 	case Success, Warned:
-		l.lastAck, l.lost = l.now, 0
+		l.lastAck, l.lost, l.failing = l.now, 0, 0
 		l.acked++
 		l.warned = l.warned || o == Warned && counts
 	case Failed:
@@ -151,6 +153,12 @@ func (l *Limiter) Done(p Permit, o Outcome, now time.Time) {
 		counts = false
 	}
 
+	if o == Failed || o == Overloaded || o == Unavailable || o == Lost {
+		if l.failing == 0 {
+			l.failedAt = l.now
+		}
+		l.failing++
+	}
 	if l.state == Quarantined {
 		l.answered(p, o, elapsed)
 		return

@@ -335,6 +335,22 @@ func TestASilentHostIsQuarantinedAndComesBack(t *testing.T) {
 	}
 }
 
+// A host that fails fast has room all the time, and would draw to itself whatever waits.
+func TestAHostThatOnlyFailsIsQuarantinedHoweverFast(t *testing.T) {
+	for _, o := range []Outcome{Failed, Overloaded, Unavailable} {
+		l := newTest(Config{})
+		now := load(l, origin, 3*time.Second, 2*time.Millisecond, Success)
+		now = load(l, now, silence/2, time.Millisecond, o)
+		if l.State() == Quarantined {
+			t.Errorf("%s: quarantined after %s", o, silence/2)
+		}
+		now = load(l, now, 8*l.target()+2*silence, time.Millisecond, o)
+		if l.State() != Quarantined {
+			t.Errorf("%s: a host that acknowledged nothing for %s is %s", o, 2*silence, l.State())
+		}
+	}
+}
+
 func TestOnlyBlameOfTheHostQuarantinesIt(t *testing.T) {
 	for _, c := range []struct {
 		o     Outcome

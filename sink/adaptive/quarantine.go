@@ -36,9 +36,13 @@ func (q *quarantine) plan(l *Limiter) {
 	q.pause = min(2*q.pause, longestPause)
 }
 
-// silent says whether something that was sent after the last acknowledgement has waited for too long.
+// silent says whether something that was sent after the last acknowledgement has waited for too long, or nothing but failures
+// came for as long: a host that fails fast always has room, and would draw every request to itself.
 func (l *Limiter) silent() bool {
 	patience := int64(max(silence, 8*l.target()))
+	if l.failing >= lostInARow && l.now-l.failedAt >= patience {
+		return true
+	}
 	if l.flights.n == 0 || l.now-l.lastAck < patience {
 		return false
 	}
@@ -64,7 +68,7 @@ func (l *Limiter) isolate(why Reason) {
 	l.quarantine = quarantine{healthy: l.bound(healthy), pause: firstPause}
 	l.quarantine.plan(l)
 	l.state = Quarantined
-	l.lost = 0
+	l.lost, l.failing = 0, 0
 	l.decide(l.bound(float64(l.config.Min)), Decision{Reason: why, Factor: 1})
 }
 

@@ -275,7 +275,11 @@ func (g *gate) done(f flight, o adaptive.Outcome, now time.Time) {
 		}
 	case adaptive.Failed, adaptive.Overloaded, adaptive.Isolated, adaptive.Lost, adaptive.Ignored:
 	}
+	before := f.limiter.State()
 	f.limiter.Done(f.permit, o, now)
+	if before == adaptive.Quarantined && f.limiter.State() != before {
+		g.budget.Restore()
+	}
 }
 
 // lately is how long an acknowledgement shows that a coordinator reaches the replicas.

@@ -71,7 +71,8 @@ type request struct {
 	attempts   int   // made so far
 	failures   int   // of these, since the last that ended with an answer about the request itself
 	refusals   int   // in a row, for reasons that may be a record's
-	suspicion  error // such a refusal: what is sent now is the row without its values, and decides whose fault it was
+	suspicion  error // such a refusal: what is sent now is the row without its values, which decides whose fault it was
+	retrial    bool  // the row without its values got through: a further refusal is the record's fault
 	failedAt   *host // nil for none
 	repetition adaptive.Kind
 	due        time.Time // when the back-off is over

@@ -52,6 +52,7 @@ type Writer struct {
 	tables  map[string]*table
 	gate    *gate
 	running sync.WaitGroup
+	execute func(*worker, context.Context, *request) error // what a worker sends; another in tests of what errors lead to
 
 	mu   sync.Mutex
 	idle []*worker // their memory is used again
@@ -72,7 +73,9 @@ func NewWriter(s *Session, c WriterConfig) (*Writer, error) {
 	for _, t := range c.View.Tables() {
 		tables[t.Name] = newTable(s.keyspace, t, c.Generation)
 	}
-	return &Writer{session: s, config: c, tables: tables, gate: newGate(c.Limits, c.Debt, time.Now())}, nil
+	return &Writer{
+		session: s, config: c, tables: tables, gate: newGate(c.Limits, c.Debt, time.Now()), execute: (*worker).execute,
+	}, nil
 }
 
 // Submit takes writes of one source over, the slice with them, and returns at once; each is settled later. Once ctx ends,
@@ -175,13 +178,8 @@ func (w *worker) send(f flight) {
 		r.settle(over)
 		return
 	}
-	if r.suspicion == nil {
-		w.statements = r.statements(w.statements[:0])
-	} else { // every column unset: it writes nothing. Its stamp is the least there is.
-		w.statements = append(w.statements[:0], statement{table: r.parts[0].table, key: r.parts[0].mutation.Key, stamp: 1})
-	}
 	start := time.Now()
-	err := w.execute(pin(r.ctx, f.host), r, w.statements)
+	err := w.Writer.execute(w, pin(r.ctx, f.host), r)
 	end := time.Now()
 	over := ended(r.ctx)
 	outcome := outcomeOf(err)
@@ -213,6 +211,10 @@ func (w *worker) failed(f flight, outcome adaptive.Outcome, err error) {
 	disposition := classify(err)
 	switch disposition {
 	case sink.Poison, sink.Unknown:
+		if r.retrial {
+			r.blame(err, err)
+			return
+		}
 		r.refusals++
 		if disposition == sink.Poison || r.refusals >= unknownTries {
 			w.suspect(r, err)
@@ -222,7 +224,7 @@ func (w *worker) failed(f flight, outcome adaptive.Outcome, err error) {
 		r.settle(&sink.Error{Disposition: sink.Fatal, Op: "write " + r.String(), Err: err})
 		return
 	case sink.Transient, sink.Overload:
-		r.refusals = 0
+		r.refusals, r.retrial = 0, false
 	}
 	w.repeat(f, outcome, err)
 }
@@ -247,7 +249,8 @@ func (w *worker) repeat(f flight, outcome adaptive.Outcome, err error) {
 // suspect begins to find out which record is to blame for a refusal. Those that were sent together are sent alone. Of one
 // alone, the row's own statement is sent without its values: a server also calls statements invalid that it will take
 // later, while a disk is too full, a guardrail is set, or a coordinator has yet to learn of a column. So a record is
-// blamed only when that gets through, to the same replicas, or when its key cannot be any row's.
+// blamed only when that gets through, to the same replicas, and the record is refused once more after that, since an
+// outage may have ended in between; or when its key cannot be any row's.
 func (w *worker) suspect(r *request, cause error) {
 	if singles := r.split(); len(singles) > 1 {
 		w.gate.putAgain(singles...)
@@ -267,10 +270,11 @@ func (w *worker) suspect(r *request, cause error) {
 // unless the table is gone: then the writer cannot go on.
 func (w *worker) judge(f flight, err error) {
 	r := f.request
-	cause := r.suspicion
 	r.suspicion = nil
 	if err == nil {
-		r.blame(cause, cause)
+		r.retrial = true
+		w.gate.putAgain(r)
+		w.keepTime()
 		return
 	}
 	if classify(err) == sink.Poison {
@@ -295,18 +299,24 @@ func (r *request) blame(fault, cause error) {
 	r.settle(&view.Poison{Stage: view.StageWrite, Code: code, Tries: r.attempts, Err: fmt.Errorf("write %s: %w", r, fault)})
 }
 
-// execute sends statements as one UNLOGGED batch, or one by one where they are too large for that. Part of a batch may be
-// applied and the rest not: what failed is repeated whole.
-func (w *worker) execute(ctx context.Context, r *request, statements []statement) error {
+// execute sends a request's statements as one UNLOGGED batch, or one by one where they are too large for that. Part of a batch
+// may be applied and the rest not: what failed is repeated whole. Under a suspicion it sends the row with every column
+// unset, which writes nothing; its stamp is the least there is.
+func (w *worker) execute(ctx context.Context, r *request) error {
 	defer w.bound.reset()
-	if len(statements) > 1 && r.size <= maxRequestBytes {
-		batch, err := w.batch(statements)
+	if r.suspicion == nil {
+		w.statements = r.statements(w.statements[:0])
+	} else {
+		w.statements = append(w.statements[:0], statement{table: r.parts[0].table, key: r.parts[0].mutation.Key, stamp: 1})
+	}
+	if len(w.statements) > 1 && r.size <= maxRequestBytes {
+		batch, err := w.batch(w.statements)
 		if err != nil {
 			return err
 		}
 		return batch.ExecContext(ctx)
 	}
-	for _, s := range statements {
+	for _, s := range w.statements {
 		args, err := w.bound.bind(s)
 		if err != nil {
 			return err
