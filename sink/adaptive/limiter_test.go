@@ -344,7 +344,7 @@ func TestAHostThatOnlyFailsIsQuarantinedHoweverFast(t *testing.T) {
 		if l.State() == Quarantined {
 			t.Errorf("%s: quarantined after %s", o, silence/2)
 		}
-		now = load(l, now, 8*l.target()+2*silence, time.Millisecond, o)
+		load(l, now, 8*l.target()+2*silence, time.Millisecond, o)
 		if l.State() != Quarantined {
 			t.Errorf("%s: a host that acknowledged nothing for %s is %s", o, 2*silence, l.State())
 		}

@@ -30,7 +30,7 @@ type scripted struct {
 	attempts map[*host]int
 }
 
-// newScripted is a cluster of three whose hosts answer within two milliseconds.
+// newScripted is a cluster of three whose hosts answer after five milliseconds.
 func newScripted(t *testing.T) *scripted {
 	c := &scripted{attempts: map[*host]int{}}
 	for _, id := range []string{"a", "b", "c"} {
@@ -46,7 +46,7 @@ func newScripted(t *testing.T) *scripted {
 	}
 	c.writer = w
 	c.answer = func(*host, *request) error { return nil }
-	c.delay = func(*host) time.Duration { return 2 * time.Millisecond }
+	c.delay = func(*host) time.Duration { return 5 * time.Millisecond }
 	w.execute = func(_ *worker, ctx context.Context, r *request) error {
 		at := ctx.Value(pinnedHostKey{}).(*host)
 		c.mu.Lock()
@@ -136,7 +136,7 @@ func TestWhatEachErrorOfOneHostLeadsTo(t *testing.T) {
 						return nil
 					}
 				})
-				successes := cluster.run(t, 30*time.Second)
+				successes := cluster.run(t, 12*time.Second)
 				if got := cluster.stateOf(bad); got != adaptive.Quarantined {
 					t.Errorf("the host is %s", got)
 				}
@@ -144,7 +144,7 @@ func TestWhatEachErrorOfOneHostLeadsTo(t *testing.T) {
 					t.Errorf("%d attempts for %d requests", attempts, successes)
 				}
 				cluster.script(func() { broken = false })
-				cluster.run(t, 20*time.Second)
+				cluster.run(t, 12*time.Second)
 				if got := cluster.stateOf(bad); got == adaptive.Quarantined {
 					t.Error("the host answers again and is still in quarantine")
 				}
@@ -330,7 +330,7 @@ func TestASlowHostDoesNotSlowTheOthers(t *testing.T) {
 				if at == slow {
 					return 400 * time.Millisecond
 				}
-				return 2 * time.Millisecond
+				return 5 * time.Millisecond
 			}
 		})
 		submit()
