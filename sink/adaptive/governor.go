@@ -9,8 +9,8 @@ import (
 
 // GovernorConfig bounds a [Governor]. The zero value of a field means its default, except that of Floor.
 type GovernorConfig struct {
-	// Budget is what one absent replica may be owed by this process before the rate is at its floor: 1 MiB and more,
-	// 600 MiB by default, which a replica that is back takes in ten minutes. Several daemons divide it among them.
+	// Budget is what one absent replica may be owed, by all daemons that tell each other, before the rate is at its floor:
+	// 1 MiB and more, 600 MiB by default, which a replica that is back takes in ten minutes.
 	Budget int64
 	// Floor is the part of what the surviving quorum takes below which the rate is never lowered: 0 to 1. One missing
 	// replica is what three are for; a half is a good choice.
@@ -83,12 +83,23 @@ type Governor struct {
 
 type debt struct {
 	owed     float64
+	others   float64 // by the other daemons
+	recent   [recentSeconds]second
 	absent   bool
 	since    time.Time // absent, or back
 	lastSent time.Time
 	refused  time.Time // when the first mutation was sent that no hint was stored for; zero if none
 	at       time.Time // when owed was brought up to date
 }
+
+// second is what was sent within one second to a replica that is not absent, as far as is known yet.
+type second struct {
+	at    int64 // Unix time
+	bytes float64
+}
+
+// recentSeconds is how far back an absence may be found out afterwards.
+const recentSeconds = 8
 
 // NewGovernor begins without debts. A configuration that [GovernorConfig.Validate] refuses panics.
 func NewGovernor(c GovernorConfig, now time.Time) *Governor {
@@ -107,22 +118,36 @@ func (g *Governor) SetConfig(c GovernorConfig) error {
 	return nil
 }
 
+// Config returns the bounds, with what stands in for zero values.
+func (g *Governor) Config() GovernorConfig { return g.config }
+
 // Absent notes that a replica is down or that the coordinators do not reach it. Said again, it changes nothing.
 func (g *Governor) Absent(replica string, now time.Time) { g.AbsentSince(replica, now, now) }
 
-// AbsentSince is Absent for a replica that was last heard of at a time before: what was sent to it meanwhile is estimated from the
-// rate and the size of late, and owed. A replica that takes part in a fraction of all writes only is charged too much by that.
+// AbsentSince notes that a replica has been away since an earlier time. What was sent from then on it is owed as well, as far
+// back as eight seconds.
 func (g *Governor) AbsentSince(replica string, since, now time.Time) {
+	d := g.of(replica, now)
+	if d.absent {
+		return
+	}
+	g.replay(d, now)
+	d.absent, d.since = true, since
+	for i, s := range d.recent {
+		if s.at >= since.Unix() && s.at > now.Unix()-recentSeconds {
+			d.owed += s.bytes
+		}
+		d.recent[i] = second{}
+	}
+}
+
+func (g *Governor) of(replica string, now time.Time) *debt {
 	d := g.replicas[replica]
 	if d == nil {
 		d = &debt{at: now}
 		g.replicas[replica] = d
 	}
-	if !d.absent {
-		g.replay(d, now)
-		d.absent, d.since = true, since
-		d.owed += max(0, now.Sub(since).Seconds()) * g.taken * g.size
-	}
+	return d
 }
 
 // Back notes that a replica is reached again. From now on it is given back what it is owed; what needs a repair is kept.
@@ -139,21 +164,46 @@ func (g *Governor) Repaired(replica string) {
 	}
 }
 
-// Attempt notes that so many bytes of mutations were sent that the replica should have had, and does nothing if it is not absent.
-func (g *Governor) Attempt(replica string, bytes int64, now time.Time) {
-	g.size += 0.01 * (float64(bytes) - g.size)
-	d := g.replicas[replica]
-	if d == nil || !d.absent {
-		return
+// Attempt notes that so many bytes of hints are due for mutations that were sent and that the replica should have had. It
+// reports whether the replica has been absent for so long that no hint is stored any more: then what was sent needs a repair.
+func (g *Governor) Attempt(replica string, bytes int64, now time.Time) (refused bool) {
+	d := g.of(replica, now)
+	if !d.absent {
+		if s := &d.recent[now.Unix()%recentSeconds]; s.at == now.Unix() {
+			s.bytes += float64(bytes)
+		} else {
+			*s = second{now.Unix(), float64(bytes)}
+		}
+		return false
 	}
 	if now.Sub(d.since) > g.config.HintWindow {
 		if d.refused.IsZero() {
 			d.refused = now
 		}
 		d.lastSent = now
-		return // owed for good: no hint will give it back, and a slower writer helps nobody
+		return true // owed for good: no hint will give it back, and a slower writer helps nobody
 	}
 	d.owed += float64(bytes)
+	return false
+}
+
+// Others sets what the other daemons of the fleet say they owe, by replica. What is not named they owe nothing. It counts for
+// the cap only while the replica is absent as this process sees it.
+func (g *Governor) Others(owed map[string]int64, now time.Time) {
+	for _, d := range g.replicas {
+		d.others = 0
+	}
+	for replica, bytes := range owed {
+		g.of(replica, now).others = float64(max(0, bytes))
+	}
+}
+
+// HintedSince notes that the oldest hint for an absent replica is of an earlier time than its absence was noted: the
+// servers count their window from there.
+func (g *Governor) HintedSince(replica string, since time.Time) {
+	if d := g.replicas[replica]; d != nil && d.absent && since.Before(d.since) {
+		d.since = since
+	}
 }
 
 // Measured puts what the servers say that a replica is owed in place of the count, where they say it.
@@ -181,23 +231,28 @@ func (g *Governor) Acked(now time.Time) {
 	}
 }
 
-// share is u, of the replica that is owed most.
+// share is u, of the replica that is owed most, by the whole fleet.
 func (g *Governor) share(now time.Time) float64 {
 	most := 0.0
 	for _, d := range g.replicas {
 		g.replay(d, now)
 		if d.absent {
-			most = max(most, d.owed)
+			most = max(most, d.owed+d.others)
 		}
 	}
 	return clamp((1-most/float64(g.config.Budget))/freely, 0, 1)
 }
 
-// replay takes off what a replica that is back was given since.
+// replay takes off what a replica that is back was given since: of this process's hints the part that they are of all.
 func (g *Governor) replay(d *debt, now time.Time) {
 	if passed := now.Sub(d.at); passed > 0 {
 		if !d.absent {
-			d.owed = max(0, d.owed-passed.Seconds()*float64(g.config.Replay))
+			if d.owed > 0 {
+				d.owed = max(0, d.owed-passed.Seconds()*float64(g.config.Replay)*d.owed/(d.owed+d.others))
+			}
+			if d.owed < 1 {
+				d.owed = 0 // or it would never be
+			}
 		}
 		d.at = now
 	}
@@ -235,7 +290,8 @@ func (g *Governor) Take(now time.Time) (wait time.Duration) {
 // Debt is what one replica is owed, and what becomes of it.
 type Debt struct {
 	Replica string
-	Owed    int64 // bytes
+	Owed    int64 // bytes, by this process
+	Others  int64 // bytes, by the other daemons of the fleet
 	Absent  bool
 	Since   time.Time // absent, or back again
 	// RefusedIn is how long coordinators go on storing hints for the replica if it stays away; 0 if they have
@@ -258,8 +314,8 @@ func (g *Governor) Debts(now time.Time) []Debt {
 			continue
 		}
 		one := Debt{
-			Replica: replica, Owed: int64(d.owed), Absent: d.absent, Since: d.since,
-			HealedIn:   time.Duration(d.owed / float64(g.config.Replay) * float64(time.Second)),
+			Replica: replica, Owed: int64(d.owed), Others: int64(d.others), Absent: d.absent, Since: d.since,
+			HealedIn:   time.Duration((d.owed + d.others) / float64(g.config.Replay) * float64(time.Second)),
 			RepairFrom: d.refused, RepairUntil: d.lastSent,
 		}
 		if d.absent {
