@@ -153,8 +153,15 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 	}
 	defer writer.Wait()
 
+	worker := projector.NewWorkerID(conf.Leases.Worker)
+	replicas, err := cassandra.NewReplicaWatch(writer, cassandra.ReplicaWatchConfig{
+		Role: projector.Role(generation), Worker: worker, State: parts.state, Log: log.Named("replicas"),
+	})
+	if err != nil {
+		return err
+	}
 	p, err := projector.New(projector.Config{
-		Worker:     projector.NewWorkerID(conf.Leases.Worker),
+		Worker:     worker,
 		Version:    version(),
 		View:       v,
 		Generation: generation,
@@ -188,6 +195,12 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 	watching, unwatch := context.WithCancel(fetch) // which goes on when Run ends by itself
 	defer unwatch()
 	reloading.Go(func() { reload.watch(watching) })
+	// Also during a drain, which writes.
+	watchingReplicas, unwatchReplicas := context.WithCancel(work)
+	var watched sync.WaitGroup
+	watched.Go(func() { replicas.Run(watchingReplicas) })
+	defer watched.Wait()
+	defer unwatchReplicas()
 	live := p.Live
 	told.live.Store(&live)
 	told.ready.Store(true)

@@ -23,6 +23,7 @@ type gate struct {
 	limits   adaptive.Config
 	budget   *adaptive.Budget
 	governor *adaptive.Governor
+	debts    debts
 	jitter   *rand.Rand
 	origin   time.Time
 
@@ -46,17 +47,17 @@ type gate struct {
 // flight is a request with the permit it is sent with.
 type flight struct {
 	*request
-	host    *host
-	limiter *adaptive.Limiter
-	permit  adaptive.Permit
+	host   *host
+	permit adaptive.Permit
+	hint   int // bytes of the hints that it leaves for each replica that is absent; 0 until it is sent
 }
 
 func newGate(limits adaptive.Config, debt adaptive.GovernorConfig, now time.Time) *gate {
 	return &gate{
 		limits: limits, budget: adaptive.NewBudget(now), governor: adaptive.NewGovernor(debt, now),
 		jitter: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), origin: now,
-		ring: newRing(nil, replication{}), lanes: make([]lane, 1), sources: map[*sink.Source]*source{},
-		limiters: map[*host]*adaptive.Limiter{},
+		debts: debts{config: debt},
+		ring:  newRing(nil, replication{}), lanes: make([]lane, 1), sources: map[*sink.Source]*source{},
 	}
 }
 
@@ -210,11 +211,7 @@ func (g *gate) nextOf(set int32, now time.Time) (flight, bool) {
 	}
 	g.waiting--
 	g.inFlight++
-	for _, replica := range g.ring.sets[set] {
-		g.governor.Attempt(replica.id, int64(q.size), now)
-	}
-	limiter := g.limiterOf(h, now)
-	return flight{q, h, limiter, limiter.Send(now)}, true
+	return flight{request: q, host: h, permit: h.limiter.Send(now)}, true
 }
 
 // repetitionsLookedAt bounds how many repetitions are looked at for one that may go to a host with room: they differ in
@@ -263,7 +260,9 @@ func (g *gate) done(f flight, o adaptive.Outcome, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inFlight--
-	l := &g.lanes[g.ring.set(f.token)]
+	set := g.ring.set(f.token)
+	g.owe(f, set, o, now)
+	l := &g.lanes[set]
 	switch o {
 	case adaptive.Success, adaptive.Warned:
 		l.acknowledged(f.host, g.since(now))
@@ -383,9 +382,10 @@ func (g *gate) setConfig(limits adaptive.Config, debt adaptive.GovernorConfig, n
 	if err := limits.Validate(); err != nil {
 		return err
 	}
-	if err := g.governor.SetConfig(debt); err != nil {
+	if err := g.governor.SetConfig(g.debts.known.complete(debt)); err != nil {
 		return err
 	}
+	g.debts.config = debt
 	g.limits = limits
 	for _, h := range g.ring.hosts {
 		if err := g.limiterOf(h, now).SetConfig(limits, now); err != nil {

@@ -19,7 +19,9 @@ type table struct {
 	index     map[string]int // column name to its place in columns
 	updateCQL string
 	selectCQL string
-	seed      uint64 // what tells its partitions from those of other tables with the same token
+
+	headerBytes int    // of the names of the columns, as nodes write them to each other
+	seed        uint64 // what tells its partitions from those of other tables with the same token
 }
 
 func newTable(keyspace string, t view.Table, g view.Generation) *table {
@@ -41,6 +43,7 @@ func newTable(keyspace string, t view.Table, g view.Generation) *table {
 			sets[i] = names[i] + " = " + names[i] + " + ?"
 		}
 	}
+	d.headerBytes = headerBytes(d.columns)
 	where := make([]string, len(d.keys))
 	for i, k := range d.keys {
 		where[i] = quote(k.Name) + " = ?"

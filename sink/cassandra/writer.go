@@ -178,6 +178,12 @@ func (w *worker) send(f flight) {
 		r.settle(over)
 		return
 	}
+	if r.suspicion == nil {
+		w.statements = r.statements(w.statements[:0])
+	} else { // every column unset: it writes nothing. Its stamp is the least there is.
+		w.statements = append(w.statements[:0], statement{table: r.parts[0].table, key: r.parts[0].mutation.Key, stamp: 1})
+	}
+	f.hint = hintBytes(w.statements, r.batched(w.statements))
 	start := time.Now()
 	err := w.Writer.execute(w, pin(r.ctx, f.host), r)
 	end := time.Now()
@@ -299,18 +305,12 @@ func (r *request) blame(fault, cause error) {
 	r.settle(&view.Poison{Stage: view.StageWrite, Code: code, Tries: r.attempts, Err: fmt.Errorf("write %s: %w", r, fault)})
 }
 
-// execute sends a request's statements as one UNLOGGED batch, or one by one where they are too large for that. Part of a batch
-// may be applied and the rest not: what failed is repeated whole. Under a suspicion it sends the row with every column
-// unset, which writes nothing; its stamp is the least there is.
-func (w *worker) execute(ctx context.Context, r *request) error {
+// execute sends statements as one UNLOGGED batch, or one by one. Part of a batch may be
+// applied and the rest not: what failed is repeated whole.
+func (w *worker) execute(ctx context.Context, r *request, statements []statement) error {
 	defer w.bound.reset()
-	if r.suspicion == nil {
-		w.statements = r.statements(w.statements[:0])
-	} else {
-		w.statements = append(w.statements[:0], statement{table: r.parts[0].table, key: r.parts[0].mutation.Key, stamp: 1})
-	}
-	if len(w.statements) > 1 && r.size <= maxRequestBytes {
-		batch, err := w.batch(w.statements)
+	if r.batched(statements) {
+		batch, err := w.batch(statements)
 		if err != nil {
 			return err
 		}
@@ -326,6 +326,11 @@ func (w *worker) execute(ctx context.Context, r *request) error {
 		}
 	}
 	return nil
+}
+
+// batched reports whether statements go as one batch: where they are too large for that, they go one by one.
+func (r *request) batched(statements []statement) bool {
+	return len(statements) > 1 && r.size <= maxRequestBytes
 }
 
 // batch binds statements. What it returns is good until the binder is reset.
