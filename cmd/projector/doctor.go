@@ -25,9 +25,10 @@ import (
 func doctorCommand() *cobra.Command {
 	var s settings
 	var d doctor
-	var table, source string
+	var table, source, repaired string
+	var listReplicas bool
 	c := &cobra.Command{
-		Use:   "doctor [--repair] | --import TABLE",
+		Use:   "doctor [--repair] | --import TABLE | --replicas | --repaired HOST_ID",
 		Short: "Find what is wrong with a lease table, and repair it",
 		Long: `Doctor holds every row of a lease table against the stream: a table of this application, of a fleet of
 vmware-go-kcl-v2, or of any other that writes this format. Where leases are held it watches them for a
@@ -46,8 +47,11 @@ conditional on the row as it was seen, and no live lease is touched. Rows are de
 use, and their shard is missing from two listings.
 
 --import makes rows from a table of the Kinesis Client Library 3, for shards that have none yet, when that
-fleet is stopped.`,
-		Example: "  projector doctor\n  projector doctor --table orders-kcl --repair\n  projector doctor --import orders-java --yes",
+fleet is stopped.
+
+--replicas tells instead which replicas in Cassandra were away for so long that nobody stored hints for them
+any more, and what to run there once they are back. --repaired takes note that this was done for one.`,
+		Example: "  projector doctor\n  projector doctor --table orders-kcl --repair\n  projector doctor --import orders-java --yes\n  projector doctor --replicas",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
@@ -56,9 +60,26 @@ fleet is stopped.`,
 			case d.yes && source == "" && !d.repair:
 				return &exitError{exitUsage, errors.New("--yes goes with --repair or --import")}
 			}
+			ofReplicas := listReplicas || repaired != ""
+			if ofReplicas && (d.repair || d.yes || source != "" || table != "") {
+				return &exitError{exitUsage, errors.New("--replicas and --repaired go with no other flag of doctor")}
+			}
 			conf, err := s.load(c)
 			if err != nil {
 				return err
+			}
+			if ofReplicas {
+				ctx, cancel := context.WithTimeout(c.Context(), doctorTimeout)
+				defer cancel()
+				state, role, err := openState(ctx, conf)
+				if err != nil {
+					return err
+				}
+				report, err := replicas(ctx, state, role, repaired)
+				if err != nil {
+					return err
+				}
+				return errors.Join(s.print(c, report.text(), report), report.verdict())
 			}
 			ctx, cancel := context.WithTimeout(c.Context(), doctorTimeout+2*conf.Leases.Failover)
 			defer cancel()
@@ -97,6 +118,8 @@ fleet is stopped.`,
 	c.Flags().BoolVar(&d.repair, "repair", false, "repair what can be repaired")
 	c.Flags().BoolVar(&d.yes, "yes", false, "do it without asking")
 	c.Flags().StringVar(&source, "import", "", "table of the Kinesis Client Library 3 to make rows from")
+	c.Flags().BoolVar(&listReplicas, "replicas", false, "tell which replicas in Cassandra need a repair")
+	c.Flags().StringVar(&repaired, "repaired", "", "host id of a replica that was repaired")
 	return c
 }
 

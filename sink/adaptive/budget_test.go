@@ -146,22 +146,60 @@ func TestGovernorConfigNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
-// What was sent to a replica between the last that was heard of it and the moment somebody noticed is owed too.
-func TestWhatWasSentBeforeAnybodyKnewIsOwed(t *testing.T) {
-	g := NewGovernor(GovernorConfig{}, origin)
-	now := origin
-	for range 5000 { // five seconds of 1000 writes/s of 200 bytes
-		now = now.Add(time.Millisecond)
-		g.Attempt("a", 200, now)
-		g.Acked(now)
+// What is found out late is owed, and not owed, from when it was so.
+func TestAnAbsenceIsCountedFromItsBeginningToItsEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		absent, noticed, back, seen time.Duration // from the beginning
+		want                        int64         // bytes, of 1000 each second
+	}{
+		"noticed late":            {10 * time.Second, 13 * time.Second, 20 * time.Second, 20 * time.Second, 10_000},
+		"seen late to be back":    {10 * time.Second, 10 * time.Second, 20 * time.Second, 25 * time.Second, 10_000},
+		"both":                    {10 * time.Second, 13 * time.Second, 20 * time.Second, 25 * time.Second, 10_000},
+		"gone before it is seen":  {10 * time.Second, 14 * time.Second, 15 * time.Second, 19 * time.Second, 5_000},
+		"too late to know":        {10 * time.Second, 30 * time.Second, 40 * time.Second, 40 * time.Second, 17_000},
+		"noticed before it began": {10 * time.Second, 10 * time.Second, 10 * time.Second, 15 * time.Second, 0},
+	} {
+		g := NewGovernor(GovernorConfig{Replay: 1 << 10}, origin)
+		for at := time.Duration(0); at <= c.seen; at += time.Second {
+			now := origin.Add(at)
+			if at == c.noticed {
+				g.AbsentSince("c", origin.Add(c.absent), now)
+			}
+			if at == c.seen {
+				g.BackSince("c", origin.Add(c.back), now)
+				break
+			}
+			g.Attempt("c", 1000, now.Add(500*time.Millisecond))
+		}
+		owed := int64(g.replicas["c"].owed)
+		if off := owed - c.want; off < -1000 || off > 1000 {
+			t.Errorf("%s: owed %d, want about %d", name, owed, c.want)
+		}
 	}
-	g.AbsentSince("a", now.Add(-2*time.Second), now)
-	if owed := g.Debts(now)[0].Owed; owed < 380_000 || owed > 420_000 {
-		t.Errorf("%d bytes are owed for two seconds of 200,000 bytes each", owed)
+}
+
+func TestTheOthersDebtCountsForTheCapAndForTheTimeToHeal(t *testing.T) {
+	g := NewGovernor(GovernorConfig{Budget: 1 << 20, Floor: 0.5, Replay: 1 << 10}, origin)
+	send(g, origin, time.Second, time.Millisecond, 0)
+	now := origin.Add(time.Second)
+	g.Others(map[string]int64{"c": 1 << 20}, now)
+	if _, capped := g.Cap(now); capped {
+		t.Error("capped for a replica that is not absent")
 	}
-	before := g.Debts(now)[0].Owed
-	g.AbsentSince("a", now.Add(-time.Minute), now)
-	if owed := g.Debts(now)[0].Owed; owed != before {
-		t.Errorf("said again, %d bytes are owed instead of %d", owed, before)
+	g.Absent("c", now)
+	if rate, capped := g.Cap(now); !capped || rate < 495 || rate > 505 {
+		t.Errorf("rate %g, want half of 1000", rate)
+	}
+	g.Attempt("c", 1<<20, now)
+	if d := g.Debts(now)[0]; d.Owed != 1<<20 || d.Others != 1<<20 || d.HealedIn != 2048*time.Second {
+		t.Errorf("%+v", d)
+	}
+	g.Back("c", now)
+	if d := g.Debts(now.Add(100 * time.Second))[0]; d.Owed != 1<<20-50<<10 { // half of what is given back
+		t.Errorf("owed %d after 100 seconds, want %d", d.Owed, 1<<20-50<<10)
+	}
+	g.Others(nil, now)
+	if len(g.Debts(now.Add(time.Hour))) != 0 {
+		t.Error("debts are left")
 	}
 }

@@ -92,13 +92,13 @@ type debt struct {
 	at       time.Time // when owed was brought up to date
 }
 
-// second is what was sent within one second to a replica that is not absent, as far as is known yet.
+// second is what was sent within one second.
 type second struct {
 	at    int64 // Unix time
 	bytes float64
 }
 
-// recentSeconds is how far back an absence may be found out afterwards.
+// recentSeconds is how far back it may be found out afterwards that a replica was absent, or back.
 const recentSeconds = 8
 
 // NewGovernor begins without debts. A configuration that [GovernorConfig.Validate] refuses panics.
@@ -132,13 +132,11 @@ func (g *Governor) AbsentSince(replica string, since, now time.Time) {
 		return
 	}
 	g.replay(d, now)
-	d.absent, d.since = true, since
-	for i, s := range d.recent {
-		if s.at >= since.Unix() && s.at > now.Unix()-recentSeconds {
-			d.owed += s.bytes
-		}
-		d.recent[i] = second{}
+	if since.Before(d.since) {
+		since = d.since // it was back then
 	}
+	d.absent, d.since = true, since
+	d.owed += d.sentSince(since, now)
 }
 
 func (g *Governor) of(replica string, now time.Time) *debt {
@@ -151,10 +149,30 @@ func (g *Governor) of(replica string, now time.Time) *debt {
 }
 
 // Back notes that a replica is reached again. From now on it is given back what it is owed; what needs a repair is kept.
-func (g *Governor) Back(replica string, now time.Time) {
-	if d := g.replicas[replica]; d != nil && d.absent {
-		d.absent, d.since, d.at = false, now, now
+func (g *Governor) Back(replica string, now time.Time) { g.BackSince(replica, now, now) }
+
+// BackSince notes that a replica has been reached again since an earlier time. What was sent from then on it is not owed,
+// as far back as eight seconds.
+func (g *Governor) BackSince(replica string, since, now time.Time) {
+	d := g.replicas[replica]
+	if d == nil || !d.absent {
+		return
 	}
+	if since.Before(d.since) {
+		since = d.since
+	}
+	d.owed = max(0, d.owed-d.sentSince(since, now))
+	d.absent, d.since, d.at = false, since, since
+}
+
+// sentSince is what was sent from one second on, and is owed, or would be if the replica was absent.
+func (d *debt) sentSince(since, now time.Time) (bytes float64) {
+	for _, s := range d.recent {
+		if s.at > since.Unix() && s.at > now.Unix()-recentSeconds {
+			bytes += s.bytes
+		}
+	}
+	return bytes
 }
 
 // Repaired forgets what a replica needed a repair for.
@@ -168,22 +186,21 @@ func (g *Governor) Repaired(replica string) {
 // reports whether the replica has been absent for so long that no hint is stored any more: then what was sent needs a repair.
 func (g *Governor) Attempt(replica string, bytes int64, now time.Time) (refused bool) {
 	d := g.of(replica, now)
-	if !d.absent {
-		if s := &d.recent[now.Unix()%recentSeconds]; s.at == now.Unix() {
-			s.bytes += float64(bytes)
-		} else {
-			*s = second{now.Unix(), float64(bytes)}
-		}
-		return false
-	}
-	if now.Sub(d.since) > g.config.HintWindow {
+	if d.absent && now.Sub(d.since) > g.config.HintWindow {
 		if d.refused.IsZero() {
 			d.refused = now
 		}
 		d.lastSent = now
 		return true // owed for good: no hint will give it back, and a slower writer helps nobody
 	}
-	d.owed += float64(bytes)
+	if s := &d.recent[now.Unix()%recentSeconds]; s.at == now.Unix() {
+		s.bytes += float64(bytes)
+	} else {
+		*s = second{now.Unix(), float64(bytes)}
+	}
+	if d.absent {
+		d.owed += float64(bytes)
+	}
 	return false
 }
 

@@ -148,11 +148,11 @@ func (g *gate) absent(h *host, reasons []Reason, since, now time.Time) {
 	g.governor.AbsentSince(h.id, since, now)
 }
 
-// back notes that a replica is reached again.
-func (g *gate) back(id string, now time.Time) {
+// back notes that a replica has been reached again since a time.
+func (g *gate) back(id string, since, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.governor.Back(id, now)
+	g.governor.BackSince(id, since, now)
 	if a := g.debts.replicas[id]; a != nil {
 		a.reasons = nil
 	}

@@ -597,7 +597,7 @@ func TestServersRefineTheDebt(t *testing.T) {
 	if d := debt(); d.Owed != 5000 {
 		t.Errorf("owed %d, want what the servers say", d.Owed)
 	}
-	w.gate.back("b", w.now)
+	w.gate.back("b", w.now, w.now)
 	w.gate.hinted("b", earlier, 400, w.now)
 	if d := debt(); d.Owed != 400 {
 		t.Errorf("owed %d after it is back, want what is left on the servers", d.Owed)

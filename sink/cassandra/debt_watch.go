@@ -286,26 +286,27 @@ func (w *ReplicaWatch) look(now time.Time) {
 			w.config.Log.Warn("replica is absent", zap.String("host", s.address), zap.String("rack", s.rack), zap.Any("reasons", verdict.reasons),
 				zap.Time("since", verdict.since))
 		case returned:
-			w.returned(s.id, s.address, verdict.since, now)
+			w.returned(s.id, s.address, verdict.since, now.Add(-backAfter), now)
 		}
 	}
 	for _, id := range w.attendance.forget(func(id string) bool { return there[id] }) {
-		w.returned(id, "removed from the cluster", now, now)
+		w.returned(id, "removed from the cluster", now, now, now)
 	}
 }
 
-func (w *ReplicaWatch) returned(id, address string, since, now time.Time) {
-	w.gate.back(id, now)
+// returned notes that a replica is back, and was absent between two times.
+func (w *ReplicaWatch) returned(id, address string, since, until, now time.Time) {
+	w.gate.back(id, until, now)
 	delete(w.warned, id)
 	all, _, _ := w.gate.owed(now)
 	for _, d := range all {
 		if d.Replica == id {
-			w.config.Log.Info("replica is back", zap.String("host", address), zap.Duration("absent", now.Sub(since)), zap.Int64("owed_bytes", d.Owed),
+			w.config.Log.Info("replica is back", zap.String("host", address), zap.Duration("absent", until.Sub(since)), zap.Int64("owed_bytes", d.Owed),
 				zap.Int64("owed_bytes_by_others", d.Others), zap.Duration("healed_in", d.HealedIn))
 			return
 		}
 	}
-	w.config.Log.Info("replica is back", zap.String("host", address), zap.Duration("absent", now.Sub(since)))
+	w.config.Log.Info("replica is back", zap.String("host", address), zap.Duration("absent", until.Sub(since)))
 }
 
 // tell logs what begins and ends.
