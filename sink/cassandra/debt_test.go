@@ -171,6 +171,8 @@ type toldNodes struct {
 	hangs map[string]bool
 	hints map[string]hints
 	polls map[string]int
+	open  map[string]int // polls that are not answered yet
+	twice bool           // two of one node were
 	count int64
 }
 
@@ -189,14 +191,21 @@ func (n *toldNodes) settings(context.Context, *host) (hintSettings, error) {
 func (n *toldNodes) report(ctx context.Context, h *host, _ map[string][]string) (report, error) {
 	n.mu.Lock()
 	hangs := n.hangs[h.id]
+	n.open[h.id]++
+	n.twice = n.twice || n.open[h.id] > 1
 	n.mu.Unlock()
+	defer func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.open[h.id]--
+	}()
 	if hangs {
 		<-ctx.Done()
 		return report{}, ctx.Err()
 	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.polls[h.id]++
+	defer n.mu.Unlock()
 	n.count += 100
 	r := report{peers: map[netip.Addr]link{}, hints: maps.Clone(n.hints)}
 	for _, peer := range []string{"a", "b", "c"} {
@@ -221,7 +230,7 @@ func newDebtWorld(t *testing.T, config adaptive.GovernorConfig, state StateTable
 	w := &debtWorld{a: &host{id: "a", address: "a:9042"}, b: &host{id: "b", address: "b:9042"}, c: &host{id: "c", address: "c:9042"}}
 	w.gateWorld = newGateWorld(t, 100, w.a, w.b, w.c)
 	w.gate = newGate(adaptive.Config{Start: 100, Min: 100, Max: 100}, config, time.Now())
-	w.nodes = &toldNodes{cut: map[string]bool{}, hangs: map[string]bool{}, polls: map[string]int{}}
+	w.nodes = &toldNodes{cut: map[string]bool{}, hangs: map[string]bool{}, polls: map[string]int{}, open: map[string]int{}}
 	core, logs := observer.New(zapcore.InfoLevel)
 	w.logs = logs
 	w.watch = newReplicaWatch(w.gate, func() *ring { return w.ring }, w.nodes, ReplicaWatchConfig{Role: "projector_g1", Worker: worker, State: state, Log: zap.New(core)})
@@ -302,7 +311,6 @@ func TestAReplicaThatTheOthersDoNotReachIsOwed(t *testing.T) {
 func TestANodeThatHangsDelaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newDebtWorld(t, adaptive.GovernorConfig{}, hangingState{}, "me")
-		defer w.stop()
 		w.nodes.set(&w.nodes.hangs, "a", true)
 		time.Sleep(20 * time.Second)
 		if w.debt("a").Absent {
@@ -315,6 +323,10 @@ func TestANodeThatHangsDelaysNothing(t *testing.T) {
 		}
 		if took := time.Since(began); took > 2*lookEvery {
 			t.Errorf("an absence was seen after %s", took)
+		}
+		w.stop()
+		if w.nodes.twice {
+			t.Error("a node was asked again before it had answered")
 		}
 		if polls := w.nodes.polls; polls["b"] < 9 || polls["a"] != 0 {
 			t.Errorf("polls %v, want b's every two seconds and none of a's to succeed", polls)
@@ -358,6 +370,24 @@ func TestOnlyWhatWasSentOnIsOwed(t *testing.T) {
 		if f.host != a || all[0].Owed != 0 || all[1].Owed != want {
 			t.Errorf("outcome %v: owed %d to the coordinator and %d to the other, want 0 and %d", outcome, all[0].Owed, all[1].Owed, want)
 		}
+	}
+}
+
+func TestWhatWasSentAfterAReplicaWasBackIsNotOwed(t *testing.T) {
+	a, b := &host{id: "a"}, &host{id: "b"}
+	w := newGateWorld(t, 3, a, b)
+	if err := w.gate.learn(hintSettings{time.Hour, 1 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	w.gate.follow(w.ring)
+	w.gate.absent(b, []Reason{Down}, w.now, w.now)
+	for _, at := range []time.Duration{0, 4 * time.Second} {
+		w.gate.owe(flight{request: &request{}, host: a, hint: 1 << 20}, 0, adaptive.Success, w.now.Add(at))
+	}
+	w.gate.back("b", w.now.Add(2*time.Second), w.now.Add(5*time.Second))
+	all, _, _ := w.gate.owed(w.now.Add(5 * time.Second))
+	if want := int64(1<<20 - 3<<10); len(all) != 1 || all[0].Owed != want { // what three seconds gave back
+		t.Errorf("%+v, want %d owed", all, want)
 	}
 }
 
