@@ -253,7 +253,7 @@ func (w *ReplicaWatch) learn(p *polling, s hintSettings, err error, now time.Tim
 		w.config.Log.Warn("the servers' settings of hints are not used", zap.Error(err))
 		return
 	}
-	w.config.Log.Info("hints", zap.Duration("window", known.window), zap.Int64("replayed_bytes_a_second", known.replay))
+	w.config.Log.Info("what the servers say of their hints is used", zap.Duration("window", known.window), zap.Int64("replayed_bytes_a_second", known.replay))
 }
 
 // look weighs what there is against each host.

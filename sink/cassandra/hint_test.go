@@ -169,3 +169,21 @@ func mutationsOf(t *testing.T, dir, marker string) (sizes []int) {
 	}
 	return sizes
 }
+
+// It is counted for every request, in the worker.
+func BenchmarkHintBytes(b *testing.B) {
+	t := newTable("ks", order.View{}.Tables()[0], 1)
+	result, err := order.View{}.Project(view.Record{Data: fmt.Appendf(nil, placed, "7f0c"), Arrival: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var request []statement
+	for i := range 10 {
+		key := []view.Value{view.UUIDValue([16]byte{byte(i)})}
+		request = statements(request, t, key, result.Mutations[0].Cells)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		hintBytes(request, true)
+	}
+}
