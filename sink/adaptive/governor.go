@@ -73,7 +73,6 @@ type Governor struct {
 	config   GovernorConfig
 	replicas map[string]*debt
 	taken    float64 // acknowledged a second without a cap, smoothed
-	size     float64 // bytes of an attempt, smoothed
 	acks     int
 	opened   time.Time
 
@@ -165,12 +164,23 @@ func (g *Governor) BackSince(replica string, since, now time.Time) {
 	d.absent, d.since, d.at = false, since, since
 }
 
-// sentSince is what was sent from one second on, and is owed, or would be if the replica was absent.
+// sentSince is what was sent from a time until now, and is owed, or would be if the replica was absent. Of a second that is
+// counted in part it is the same part.
 func (d *debt) sentSince(since, now time.Time) (bytes float64) {
 	for _, s := range d.recent {
-		if s.at > since.Unix() && s.at > now.Unix()-recentSeconds {
-			bytes += s.bytes
+		began := time.Unix(s.at, 0)
+		ended := began.Add(time.Second)
+		if ended.After(now) {
+			ended = now
 		}
+		if s.at <= now.Unix()-recentSeconds || !ended.After(since) || !ended.After(began) {
+			continue
+		}
+		part := 1.0
+		if since.After(began) {
+			part = ended.Sub(since).Seconds() / ended.Sub(began).Seconds()
+		}
+		bytes += part * s.bytes
 	}
 	return bytes
 }

@@ -119,18 +119,17 @@ type sighting struct {
 func (g *gate) look(r *ring, now time.Time) []sighting {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	acked := map[*host]int64{}
+	for i := range g.lanes {
+		for _, a := range g.lanes[i].acked {
+			acked[a.host] = max(acked[a.host], a.at)
+		}
+	}
 	seen := make([]sighting, len(r.hosts))
 	for i, h := range r.hosts {
-		seen[i] = sighting{host: h, up: h.up.Load(), quarantined: g.pulsing && h.limiter != nil && h.limiter.State() == adaptive.Quarantined}
-		last := int64(0)
-		for k := range g.lanes {
-			for _, a := range g.lanes[k].acked {
-				if a.host == h {
-					last = max(last, a.at)
-				}
-			}
-		}
-		if last > 0 {
+		l := g.limiters[h]
+		seen[i] = sighting{host: h, up: h.up.Load(), quarantined: g.pulsing && l != nil && l.State() == adaptive.Quarantined}
+		if last := acked[h]; last > 0 {
 			seen[i].acked = g.origin.Add(time.Duration(last))
 		}
 	}

@@ -28,6 +28,7 @@ type scripted struct {
 	answer   func(at *host, r *request) error // nil is success
 	delay    func(at *host) time.Duration
 	attempts map[*host]int
+	schema   error
 }
 
 // newScripted is a cluster of three whose hosts answer after five milliseconds.
@@ -47,7 +48,8 @@ func newScripted(t *testing.T) *scripted {
 	c.writer = w
 	c.answer = func(*host, *request) error { return nil }
 	c.delay = func(*host) time.Duration { return 5 * time.Millisecond }
-	w.execute = func(_ *worker, ctx context.Context, r *request) error {
+	w.checkSchema = func(context.Context) error { return c.schema }
+	w.execute = func(_ *worker, ctx context.Context, r *request, _ []statement) error {
 		at := ctx.Value(pinnedHostKey{}).(*host)
 		c.mu.Lock()
 		c.attempts[at]++
@@ -198,6 +200,56 @@ func TestWhatIsFatalIsNotRepeated(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A table that is gone is not called invalid at first, but answered with something unexplained: nobody waits for that to
+// pass.
+func TestAnUnexplainedErrorIsReasonToLookAtTheSchema(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newScripted(t)
+		cluster.schema = &SchemaError{}
+		cluster.script(func() { cluster.answer = func(*host, *request) error { return answer(gocql.ErrCodeServer) } })
+		began := time.Now()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		stopped := errors.New("stopped by the first")
+		var settled sync.WaitGroup
+		records := make([]awaited, 200)
+		writes := make([]sink.Write, len(records))
+		for i := range writes {
+			settled.Add(1)
+			records[i].settled = &settled
+			writes[i] = sink.Write{Mutations: changeOf(fmt.Sprint("w", i), "a"), Record: stopping{&records[i], func() { cancel(stopped) }}}
+		}
+		cluster.writer.Submit(ctx, new(sink.Source), writes)
+		settled.Wait()
+		broken := 0
+		for i := range records {
+			if _, ok := errors.AsType[*SchemaError](records[i].err); ok {
+				broken++
+			} else if !errors.Is(records[i].err, stopped) {
+				t.Errorf("record %d: %v", i, records[i].err)
+			}
+		}
+		if took := time.Since(began); broken == 0 || took > time.Second {
+			t.Errorf("%d of %d told of the schema, after %s", broken, len(records), took)
+		}
+		cluster.writer.Wait()
+	})
+}
+
+// stopping is a record that stops everything when it cannot be applied.
+type stopping struct {
+	*awaited
+	stop func()
+}
+
+// Settle implements sink.Settler.
+func (s stopping) Settle(err error) {
+	if err != nil {
+		s.stop()
+	}
+	s.awaited.Settle(err)
 }
 
 // poisonous is whether a request holds the record that no server takes, with its values.

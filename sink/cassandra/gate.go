@@ -47,17 +47,18 @@ type gate struct {
 // flight is a request with the permit it is sent with.
 type flight struct {
 	*request
-	host   *host
-	permit adaptive.Permit
-	hint   int // bytes of the hints that it leaves for each replica that is absent; 0 until it is sent
+	host    *host
+	limiter *adaptive.Limiter
+	permit  adaptive.Permit
+	hint    int // bytes of the hints that it leaves for each replica that is absent; 0 until it is sent
 }
 
 func newGate(limits adaptive.Config, debt adaptive.GovernorConfig, now time.Time) *gate {
 	return &gate{
 		limits: limits, budget: adaptive.NewBudget(now), governor: adaptive.NewGovernor(debt, now),
 		jitter: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), origin: now,
-		debts: debts{config: debt},
-		ring:  newRing(nil, replication{}), lanes: make([]lane, 1), sources: map[*sink.Source]*source{},
+		ring: newRing(nil, replication{}), lanes: make([]lane, 1), sources: map[*sink.Source]*source{},
+		limiters: map[*host]*adaptive.Limiter{}, debts: debts{config: debt},
 	}
 }
 
@@ -211,7 +212,8 @@ func (g *gate) nextOf(set int32, now time.Time) (flight, bool) {
 	}
 	g.waiting--
 	g.inFlight++
-	return flight{request: q, host: h, permit: h.limiter.Send(now)}, true
+	limiter := g.limiterOf(h, now)
+	return flight{request: q, host: h, limiter: limiter, permit: limiter.Send(now)}, true
 }
 
 // repetitionsLookedAt bounds how many repetitions are looked at for one that may go to a host with room: they differ in

@@ -25,6 +25,8 @@ const (
 	complainEvery = 8
 	// schemaCheckTimeout bounds the look at the schema that follows a refused statement.
 	schemaCheckTimeout = 10 * time.Second
+	// schemaCheckEvery is the pause between two looks that follow an unexplained error.
+	schemaCheckEvery = 5 * time.Second
 )
 
 // WriterConfig configures a [Writer].
@@ -52,10 +54,14 @@ type Writer struct {
 	tables  map[string]*table
 	gate    *gate
 	running sync.WaitGroup
-	execute func(*worker, context.Context, *request) error // what a worker sends; another in tests of what errors lead to
 
-	mu   sync.Mutex
-	idle []*worker // their memory is used again
+	// What asks the servers; others in tests of what their errors lead to.
+	execute     func(*worker, context.Context, *request, []statement) error
+	checkSchema func(context.Context) error
+
+	mu     sync.Mutex
+	idle   []*worker // their memory is used again
+	looked time.Time // at the schema, because of an unexplained error
 }
 
 // NewWriter returns a writer. It does not check that the tables exist.
@@ -74,7 +80,9 @@ func NewWriter(s *Session, c WriterConfig) (*Writer, error) {
 		tables[t.Name] = newTable(s.keyspace, t, c.Generation)
 	}
 	return &Writer{
-		session: s, config: c, tables: tables, gate: newGate(c.Limits, c.Debt, time.Now()), execute: (*worker).execute,
+		session: s, config: c, tables: tables, gate: newGate(c.Limits, c.Debt, time.Now()),
+		execute:     (*worker).execute,
+		checkSchema: func(ctx context.Context) error { return s.CheckSchema(ctx, c.View, c.Generation) },
 	}, nil
 }
 
@@ -185,7 +193,7 @@ func (w *worker) send(f flight) {
 	}
 	f.hint = hintBytes(w.statements, r.batched(w.statements))
 	start := time.Now()
-	err := w.Writer.execute(w, pin(r.ctx, f.host), r)
+	err := w.Writer.execute(w, pin(r.ctx, f.host), r, w.statements)
 	end := time.Now()
 	over := ended(r.ctx)
 	outcome := outcomeOf(err)
@@ -222,6 +230,9 @@ func (w *worker) failed(f flight, outcome adaptive.Outcome, err error) {
 			return
 		}
 		r.refusals++
+		if disposition == sink.Unknown && w.schemaIsDue() && w.schemaBroken(r) {
+			return
+		}
 		if disposition == sink.Poison || r.refusals >= unknownTries {
 			w.suspect(r, err)
 			return
@@ -283,16 +294,35 @@ func (w *worker) judge(f flight, err error) {
 		w.keepTime()
 		return
 	}
-	if classify(err) == sink.Poison {
-		ctx, cancel := context.WithTimeout(r.ctx, schemaCheckTimeout)
-		defer cancel()
-		checked := w.session.CheckSchema(ctx, w.config.View, w.config.Generation)
-		if _, broken := errors.AsType[*SchemaError](checked); broken {
-			r.settle(checked)
-			return
-		}
+	if classify(err) == sink.Poison && w.schemaBroken(r) {
+		return
 	}
 	w.repeat(f, outcomeOf(err), err)
+}
+
+// schemaIsDue reports whether it is time to look at the schema because of an error that nobody can explain: a server whose
+// table was dropped answers so too, before it calls the statement invalid. Once in a while is enough.
+func (w *Writer) schemaIsDue() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if time.Since(w.looked) < schemaCheckEvery {
+		return false
+	}
+	w.looked = time.Now()
+	return true
+}
+
+// schemaBroken reports whether the tables are not what the view needs; then nothing of a request can be written, and it is
+// settled.
+func (w *Writer) schemaBroken(r *request) bool {
+	ctx, cancel := context.WithTimeout(r.ctx, schemaCheckTimeout)
+	defer cancel()
+	err := w.checkSchema(ctx)
+	if _, broken := errors.AsType[*SchemaError](err); !broken {
+		return false
+	}
+	r.settle(err)
+	return true
 }
 
 // blame parks the record of a request of one mutation. The fault is what its letter says; the cause what the server
@@ -305,8 +335,8 @@ func (r *request) blame(fault, cause error) {
 	r.settle(&view.Poison{Stage: view.StageWrite, Code: code, Tries: r.attempts, Err: fmt.Errorf("write %s: %w", r, fault)})
 }
 
-// execute sends statements as one UNLOGGED batch, or one by one. Part of a batch may be
-// applied and the rest not: what failed is repeated whole.
+// execute sends statements as one UNLOGGED batch, or one by one. Part of a batch may be applied and the rest not: what failed is
+// repeated whole.
 func (w *worker) execute(ctx context.Context, r *request, statements []statement) error {
 	defer w.bound.reset()
 	if r.batched(statements) {
@@ -316,7 +346,7 @@ func (w *worker) execute(ctx context.Context, r *request, statements []statement
 		}
 		return batch.ExecContext(ctx)
 	}
-	for _, s := range w.statements {
+	for _, s := range statements {
 		args, err := w.bound.bind(s)
 		if err != nil {
 			return err
