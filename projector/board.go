@@ -179,13 +179,24 @@ func (b *board) note(shard string, w ShardWord) {
 	b.following[shard] = w
 }
 
-// paused counts the shards of this worker that are paused.
-func (b *board) paused() int {
-	n := 0
-	for _, s := range b.word().Shards {
-		if s.Paused {
+// pausing counts the shards of this worker that are paused, with the pause of one of them.
+func (b *board) pausing() (n int, one Pause) {
+	now := b.now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id := range b.following {
+		if p, paused := b.pauses.Of(id, now); paused {
 			n++
+			if p.Until.After(one.Until) {
+				one = p
+			}
 		}
 	}
+	return n, one
+}
+
+// paused counts the shards of this worker that are paused.
+func (b *board) paused() int {
+	n, _ := b.pausing()
 	return n
 }

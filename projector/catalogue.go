@@ -61,6 +61,21 @@ const (
 	processDuration
 
 	writeDuration
+	writeAttempts
+	writeSuccesses
+	limiterLimit
+	limiterInFlight
+	limiterQueued
+	limiterBackOff
+	limiterIdle
+	limiterLatency
+	limiterTarget
+	limiterDecisions
+	replicaState
+	replicaDebt
+	debtCap
+	hintsLeft
+	retryTokens
 	letters
 	letterFailures
 
@@ -98,6 +113,10 @@ const (
 	sourceAttribute    = "messaging.destination.name"
 	databaseAttribute  = "db.system.name"
 	serverAttribute    = "server.address"
+	rackAttribute      = "rack"
+	actionAttribute    = "action"
+	causeAttribute     = "cause"
+	stateAttribute     = "state"
 	versionAttribute   = "version"
 )
 
@@ -181,6 +200,52 @@ var catalogue = [instruments]Instrument{
 		Attributes: []string{databaseAttribute, serverAttribute, errorAttribute},
 		Meaning:    "One attempt to write to one coordinator, without the wait for its permit. error.type is the disposition: transient, overload, poison, unknown, fatal.",
 		Question:   "Which host is slow, and which refuses?"},
+	writeAttempts: {Name: "penstock.write.attempts", Kind: Counter, sampled: true,
+		Meaning:  "Requests to write that hosts answered or left unanswered, without those whose answer says nothing about load.",
+		Question: "How often is a write tried? Attempts by successes stay below 1.1, also in an outage."},
+	writeSuccesses: {Name: "penstock.write.successes", Kind: Counter, sampled: true,
+		Meaning:  "Requests to write that were acknowledged.",
+		Question: "How much does Cassandra take?"},
+	limiterLimit: {Name: "penstock.limiter.limit", Kind: Gauge, Attributes: []string{serverAttribute, rackAttribute}, sampled: true,
+		Meaning:  "Requests that may be in flight at a host; 0 in quarantine, and low for a moment while its idle latency is measured.",
+		Question: "Which host takes less than it did, or less than the others? /debug/pressure says why."},
+	limiterInFlight: {Name: "penstock.limiter.inflight", Kind: Gauge, Attributes: []string{serverAttribute, rackAttribute}, sampled: true,
+		Meaning:  "Requests in flight at a host.",
+		Question: "Is the limit used? If not, Cassandra is not what the view waits for."},
+	limiterQueued: {Name: "penstock.limiter.queued", Kind: Gauge, sampled: true,
+		Meaning:  "Requests that wait for a permit of any of their hosts.",
+		Question: "Does the view wait for Cassandra?"},
+	limiterBackOff: {Name: "penstock.limiter.backoff", Kind: Gauge, sampled: true,
+		Meaning:  "Failed requests that wait for their pause and for the budget, to be repeated.",
+		Question: "How much has failed and not got through yet?"},
+	limiterIdle: {Name: "penstock.limiter.rtt.min", Kind: Gauge, Unit: "s", Attributes: []string{serverAttribute, rackAttribute}, sampled: true,
+		Meaning:  "Latency of a host that is almost idle, measured about every ten seconds; absent until then.",
+		Question: "Is a host slow even when it has nothing to do? Then it is its disk, its memory or the network, and not its load."},
+	limiterLatency: {Name: "penstock.limiter.rtt.p75", Kind: Gauge, Unit: "s", Attributes: []string{serverAttribute, rackAttribute}, sampled: true,
+		Meaning:  "75th percentile of a host's latencies in the last window of time, by which its limit is steered; absent until there is one.",
+		Question: "How fast is a host now?"},
+	limiterTarget: {Name: "penstock.limiter.target", Kind: Gauge, Unit: "s", Attributes: []string{serverAttribute, rackAttribute}, sampled: true,
+		Meaning:  "What the 75th percentile is steered to: the limit grows below it and shrinks above.",
+		Question: "Is the limit where it should be? The target by the 75th percentile is the gradient."},
+	limiterDecisions: {Name: "penstock.limiter.decisions", Kind: Counter, Attributes: []string{serverAttribute, rackAttribute, actionAttribute, causeAttribute}, sampled: true,
+		Meaning: "Decisions on a host's limit. Action: grow, shrink, hold, drop (to nothing, for quarantine). Cause: latency, overdue (answers that do not come), " +
+			"overload, warning, unused, drain, silence, connection, isolation (cut off from its replicas), return, configuration.",
+		Question: "Why is a limit what it is?"},
+	replicaState: {Name: "penstock.replica.state", Kind: Gauge, Attributes: []string{serverAttribute, rackAttribute, stateAttribute}, sampled: true,
+		Meaning:  "1 for the state that a host is in, 0 for the others: normal, draining (for about 50 ms, to measure it), quarantined, down (as the driver sees it).",
+		Question: "Which hosts are not written to, and since when?"},
+	replicaDebt: {Name: "penstock.replica.debt", Kind: Gauge, Unit: "By", Attributes: []string{serverAttribute, rackAttribute}, sampled: true,
+		Meaning:  "Mutations that a replica was owed while it was absent and has not been given yet, as estimated; absent without debt.",
+		Question: "How far is a replica behind, and how long will it be busy catching up?"},
+	debtCap: {Name: "penstock.replica.debt.cap", Kind: Gauge, sampled: true,
+		Meaning:  "Requests a second that the debt allows; absent while nothing is capped.",
+		Question: "Is the writer slowed so that an absent replica is not owed more than it can be given back?"},
+	hintsLeft: {Name: "penstock.replica.hints.left", Kind: Gauge, Unit: "s", Attributes: []string{serverAttribute, rackAttribute}, sampled: true,
+		Meaning:  "How long coordinators still store hints for an absent replica; 0 when they refuse to.",
+		Question: "How long until an absent replica needs a repair?"},
+	retryTokens: {Name: "penstock.retry.tokens", Kind: Gauge, sampled: true,
+		Meaning:  "Tokens left of the budget for repetitions, of 500. A repetition costs 14, or 5 where a host asked for less; a success gives one back.",
+		Question: "Do failed writes wait because nothing succeeds? Then it is near 0."},
 	letters: {Name: "penstock.dlq.written", Kind: Counter, Attributes: []string{reasonAttribute},
 		Meaning:  "Dead letters that are durable, by the code of the reason.",
 		Question: "What is wrong with the events that are parked?"},

@@ -195,6 +195,12 @@ func TestWhatIsMeasuredIsInTheCatalogue(t *testing.T) {
 		reader := sdk.NewManualReader()
 		w.meter = sdk.NewMeterProvider(sdk.WithReader(reader)).Meter("test")
 		w.clock = func() checkpoint.Clock { return checkpoint.Clock{Known: true} }
+		w.load = func(time.Time) Load {
+			return Load{
+				Hosts: []HostLoad{{Address: "10.0.0.1:9042", Rack: "az-a", State: "normal", Idle: 1, Latency: 1, Decisions: []DecisionLoad{{"grow", "latency", 1}}}},
+				Debts: []DebtLoad{{Address: "10.0.0.2:9042", Rack: "az-b", Absent: true}}, Cap: 1, Capped: true,
+			}
+		}
 		w.put(23, 200, 10, 0, garbled, refused)
 		d := w.join()
 		d.metrics.Wrote("10.0.0.1:9042", 0, nil)

@@ -32,6 +32,8 @@ type Metrics struct {
 	projects []metric.RecordOption
 	checks   map[bool][]metric.AddOption // by whether it was fresh
 
+	throttled atomic.Int64 // when Kinesis last refused a call, nanoseconds since 1970
+
 	coverage atomic.Pointer[float64] // of the ring; nil while it is not known
 
 	mu       sync.Mutex
@@ -90,6 +92,7 @@ type observed struct {
 	call      string     // by which shards are read
 	paused    func() int // shards, by operators
 	clock     func() checkpoint.Clock
+	load      func(time.Time) Load // of the writer; nil: it is not measured
 }
 
 // observe prepares the attributes and registers what is read at every collection.
@@ -134,6 +137,9 @@ func (x *Metrics) observe(o observed) error {
 		if part := x.coverage.Load(); part != nil {
 			to.ObserveFloat64(x.made.floats[ringCoverage], *part)
 		}
+		if o.load != nil {
+			x.observeLoad(to, o.load(time.Now()))
+		}
 		x.observeShards(to, o.retention(), time.Now())
 		return nil
 	}, x.made.sampled()...)
@@ -166,11 +172,42 @@ func (x *Metrics) observeShards(to metric.Observer, retention time.Duration, now
 	}
 }
 
+// worst returns how many shards are followed, and which is furthest behind by how much.
+func (x *Metrics) worst(now time.Time) (shards int, worst string, behind time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for id, f := range x.followed {
+		if age := f.age(now); worst == "" || age > behind {
+			worst, behind = id, age
+		}
+	}
+	return len(x.followed), worst, behind
+}
+
+// busy returns how long each shard has spent in the view's function.
+func (x *Metrics) busy() map[string]time.Duration {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	busy := make(map[string]time.Duration, len(x.followed))
+	for id, f := range x.followed {
+		busy[id] = time.Duration(f.busy.Load())
+	}
+	return busy
+}
+
+// throttledJustNow reports whether Kinesis refused a call lately.
+func (x *Metrics) throttledJustNow(now time.Time) bool {
+	return now.Sub(time.Unix(0, x.throttled.Load())) < justThrottled
+}
+
 // fetched notes how a call went that brought a batch, and how far behind that was. A subscription brings many by one call.
 func (x *Metrics) fetched(shard string, b stream.Batch) {
 	options := x.answered
 	if failed, ok := errors.AsType[*stream.Error](b.Failed); ok {
 		options = x.answers[failed.Kind]
+		if failed.Kind == stream.Throttled {
+			x.throttled.Store(time.Now().UnixNano())
+		}
 	}
 	if !b.Pushed {
 		x.made.histograms[getRecordsDuration].Record(context.Background(), b.Took.Seconds(), options...)

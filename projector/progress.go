@@ -56,6 +56,7 @@ type progress struct {
 	tracker *checkpoint.Tracker
 	records atomic.Int64 // read
 	bytes   atomic.Int64 // of these
+	busy    atomic.Int64 // nanoseconds in the view's function
 
 	mu        sync.Mutex
 	through   time.Time     // every record that arrived before it was read, and is in the tracker or settled

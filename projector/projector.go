@@ -55,7 +55,8 @@ type Dependencies struct {
 	Parker      Parker
 	Progress    ProgressStore // where readers learn how fresh the view is; nil: it is not published
 	Metrics     *Metrics
-	Tracer      trace.Tracer // nil: no spans
+	Load        func(now time.Time) Load // what metrics tell of Writer; nil: nothing
+	Tracer      trace.Tracer             // nil: no spans
 }
 
 // Projector follows the shards of one stream. Run it once.
@@ -69,6 +70,7 @@ type Projector struct {
 	metrics   *Metrics
 	keeper    *keeper
 	publisher *publisher
+	trend     trend
 	ticked    atomic.Pointer[time.Time] // when the supervisor last came round
 	relist    chan struct{}             // holds one when the shards should be listed soon
 	retention atomic.Int64              // of the stream, nanoseconds
@@ -121,7 +123,7 @@ func New(c Config, d Dependencies) (*Projector, error) {
 	}
 	if err := p.metrics.observe(observed{
 		stream: d.Stream.Name(), view: c.View.Name(), version: c.Version, retention: p.kept,
-		ledger: p.ledger, budget: p.budget, fleet: p.keeper.Seen, call: p.call(), paused: p.board.paused, clock: p.board.clock,
+		ledger: p.ledger, budget: p.budget, fleet: p.keeper.Seen, call: p.call(), paused: p.board.paused, clock: p.board.clock, load: d.Load,
 	}); err != nil {
 		return nil, fmt.Errorf("register the projector's metrics: %w", err)
 	}
@@ -230,6 +232,8 @@ func (p *Projector) Run(fetch, work context.Context) error {
 			}
 		case now := <-turn.C:
 			p.metrics.check(now)
+			_, _, behind := p.metrics.worst(now)
+			p.trend.note(now, behind, p.metrics.busy())
 		case <-stopping:
 			stopping = nil
 			if cause := context.Cause(fetch); cause != ErrStopped { // nobody else limits this drain

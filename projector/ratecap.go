@@ -15,6 +15,7 @@ import (
 type rateCap struct {
 	limiter *rate.Limiter
 	most    atomic.Int64 // records a second; 0 for no cap
+	held    atomic.Int64 // when a shard last had to wait for it, nanoseconds since 1970
 
 	mu    sync.Mutex
 	busy  map[string]bool // shards the process follows: whether the last reply had records, or may have had
@@ -101,8 +102,17 @@ func (c *rateCap) owed() <-chan struct{} {
 	if debt <= 0 {
 		return nil
 	}
+	c.held.Store(time.Now().UnixNano())
 	paid := make(chan struct{})
 	wait := time.Duration(debt / float64(perSecond) * float64(time.Second))
 	time.AfterFunc(min(wait+time.Millisecond, capLook), func() { close(paid) })
 	return paid
+}
+
+// holding returns the cap while shards wait for it, and 0 otherwise.
+func (c *rateCap) holding(now time.Time) int {
+	if now.Sub(time.Unix(0, c.held.Load())) >= justCapped {
+		return 0
+	}
+	return int(c.most.Load())
 }

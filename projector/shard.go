@@ -274,7 +274,9 @@ func (s *shard) take(work context.Context, room int64, batch stream.Batch) {
 	s.ahead.took(total, s.budget.held(s.id)-room, batch.Took, began)
 	s.budget.correct(s.id, total-room)
 	if n := int64(len(records)); n > 0 {
-		s.metrics.projected(time.Since(began))
+		took := time.Since(began)
+		s.metrics.projected(took)
+		s.progress.busy.Add(int64(took))
 		s.costPerRecord = (3*s.costPerRecord + total/n) / 4
 	}
 	for _, u := range unprojected {

@@ -61,6 +61,7 @@ type world struct {
 	maxRecords int
 	meter      metric.Meter
 	clock      func() checkpoint.Clock // of the daemons; nil: nothing is known of it
+	load       func(time.Time) Load    // of their writers; nil: it is not measured
 	tracer     trace.Tracer
 
 	mu      sync.Mutex // never held while waiting
@@ -319,7 +320,7 @@ func (w *world) join() *daemon {
 	d.Projector, err = New(
 		Config{Worker: d.name, Version: "test", View: watched{world: w}, Generation: 1, Failover: failover, InFlight: w.inFlight, MaxRecords: w.maxRecords, Drain: time.Minute, Log: zap.NewNop()},
 		Dependencies{Stream: w.stream, Description: w.found, Consumer: w.reader, Leases: leases, State: w.items.As(d.name), Clock: w.clock,
-			Writer: memoryWriter{w, d}, Parker: memoryParker{w, d}, Progress: memoryProgress{w, d}, Metrics: metrics, Tracer: w.tracer})
+			Writer: memoryWriter{w, d}, Parker: memoryParker{w, d}, Progress: memoryProgress{w, d}, Metrics: metrics, Load: w.load, Tracer: w.tracer})
 	if err != nil {
 		w.t.Fatal(err)
 	}

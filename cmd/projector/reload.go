@@ -10,7 +10,7 @@ import (
 
 	"penstock/config"
 	"penstock/projector"
-	"penstock/sink/cassandra"
+	"penstock/sink/adaptive"
 )
 
 // reloader applies, at every SIGHUP, what of the configuration can change without a restart.
@@ -19,9 +19,19 @@ type reloader struct {
 	applied *config.Config                 // what was applied last
 	load    func() (*config.Config, error) // reads all sources again
 	level   zap.AtomicLevel
-	writer  *cassandra.Writer
-	reader  *projector.Projector
+	writer  reconfigured
+	reader  limited
 	log     *zap.Logger
+}
+
+// reconfigured and limited are what changes while it runs: [cassandra.Writer] and [projector.Projector].
+type reconfigured interface {
+	Reconfigure(limits adaptive.Config, debt adaptive.GovernorConfig) error
+}
+
+type limited interface {
+	SetMaxRecords(perSecond int)
+	SetOnLoss(o projector.OnLoss)
 }
 
 // watch reloads at every SIGHUP until ctx ends.

@@ -184,6 +184,7 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 		Parker:      deadletter.New(deadletter.Config{Log: log.Named("deadletter"), Failed: metrics.LetterFailed}, parts.bucket),
 		Progress:    cassandra.NewProgress(parts.session, v, generation),
 		Metrics:     metrics,
+		Load:        func(now time.Time) projector.Load { return loadOf(writer.Pressure(now)) },
 		Tracer:      tracer,
 	})
 	if err != nil {
@@ -201,6 +202,8 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 	watched.Go(func() { replicas.Run(watchingReplicas) })
 	defer watched.Wait()
 	defer unwatchReplicas()
+	asked := pressureOf(writer, p)
+	told.pressure.Store(&asked)
 	live := p.Live
 	told.live.Store(&live)
 	told.ready.Store(true)

@@ -41,6 +41,7 @@ type telemetry struct {
 	registry *prometheus.Registry
 	live     atomic.Pointer[func() error] // nil while the daemon starts
 	ready    atomic.Bool
+	pressure atomic.Pointer[func(time.Time) pressure] // nil until there is a writer
 }
 
 func newTelemetry() (*telemetry, error) {
@@ -86,6 +87,7 @@ func (t *telemetry) admin() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /debug/pressure", t.servePressure)
 	return mux
 }
 

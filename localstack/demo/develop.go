@@ -25,6 +25,10 @@ func develop(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
+	admin, err := d.AdminAddress(ctx)
+	if err != nil {
+		return err
+	}
 	cql := s.stack.Cassandra()[0].Addr()
 	fmt.Printf(`
 A projector (pid %d) follows the stream. Its log: %s
@@ -33,12 +37,13 @@ Type in another terminal:
   . %s
   go run ./cmd/devstack seed --orders 1000     # events into the stream
   curl -s http://%s/metrics | grep penstock_records
+  curl -s http://%s/debug/pressure             # what is slow, and why
   cqlsh %s %d -e 'SELECT JSON * FROM orders.order_by_id_g1 LIMIT 1'     # if you have cqlsh
   kill %d                                      # drains and ends the projector
   go run ./cmd/projector run                   # runs your working tree in its place
 
 Ctrl-C here stops everything.
-`, d.PID(), d.LogFile, env, metrics, cql.Addr(), cql.Port(), d.PID())
+`, d.PID(), d.LogFile, env, metrics, admin, cql.Addr(), cql.Port(), d.PID())
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.stack.Wait(ctx) }()
 	err = <-stopped

@@ -229,15 +229,51 @@ func (d *Daemon) PublicAddress(ctx context.Context) (string, error) {
 	return listening.Address, err
 }
 
+// AdminAddress returns where the daemon serves operators.
+func (d *Daemon) AdminAddress(ctx context.Context) (string, error) {
+	listening, err := d.Await(ctx, func(e Entry) bool { return e.Message == "listening" && e.For == "telemetry.admin" })
+	return listening.Address, err
+}
+
+// Pressure is what the daemon says of its writer, as far as tests look at it.
+type Pressure struct {
+	Sentence string
+	Writer   struct {
+		Hosts []struct {
+			State  string
+			Limit  int
+			Target float64 `json:"target_seconds"`
+		}
+	}
+}
+
+// Pressure asks the daemon what its view waits for. While there is no writer yet, it says nothing, without an error.
+func (d *Daemon) Pressure(ctx context.Context) (Pressure, error) {
+	var page Pressure
+	address, err := d.AdminAddress(ctx)
+	if err != nil {
+		return page, err
+	}
+	status, body, err := get(ctx, "http://"+address+"/debug/pressure?format=json")
+	if err != nil || status == http.StatusServiceUnavailable {
+		return page, err
+	}
+	return page, json.Unmarshal(body, &page)
+}
+
 // Get returns the status and the body that the daemon's public listener answers with.
 func (d *Daemon) Get(ctx context.Context, path string) (status int, body []byte, err error) {
 	address, err := d.PublicAddress(ctx)
 	if err != nil {
 		return 0, nil, err
 	}
+	return get(ctx, "http://"+address+path)
+}
+
+func get(ctx context.Context, url string) (status int, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, nil, err
 	}

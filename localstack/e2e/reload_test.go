@@ -68,3 +68,63 @@ func TestTheRateCapIsChangedWhileTheDaemonRuns(t *testing.T) {
 	finish(t, ctx, fleet, oracle)
 	t.Logf("all done %s later", time.Since(reloaded.Time).Round(100*time.Millisecond))
 }
+
+// Target and bounds of the writer change at SIGHUP, as operators see it.
+func TestTheWritersBoundsAreChangedWhileTheDaemonRuns(t *testing.T) {
+	stacktest.Require(t)
+	s := site(t, 1, nil)
+	setup(t, s)
+	file := filepath.Join(t.TempDir(), "penstock.yaml")
+	configure := func(target string, least, most int) {
+		t.Helper()
+		text := fmt.Appendf(nil, "pressure:\n  target_latency: %s\n  min_requests_per_host: %d\n  max_requests_per_host: %d\n", target, least, most)
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	configure("300ms", 64, 64)
+	ctx := within(t, 2*time.Minute, "change the writer's bounds")
+	d, err := s.Start(ctx, "a", "--config", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Kill()
+	limits := func() (limit int, target float64) {
+		t.Helper()
+		for {
+			page, err := d.Pressure(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(page.Writer.Hosts) > 0 {
+				return page.Writer.Hosts[0].Limit, page.Writer.Hosts[0].Target
+			}
+			select {
+			case <-time.After(100 * time.Millisecond):
+			case <-ctx.Done():
+				t.Fatal(ctx.Err())
+			}
+		}
+	}
+	if limit, target := limits(); limit != 64 || target != 0.1 { // a third of the target of the 99th percentile
+		t.Errorf("at start the limit is %d and the target %v s", limit, target)
+	}
+	configure("30ms", 2, 3)
+	if err := d.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Await(ctx, func(e Entry) bool { return e.Message == "configuration reloaded" }); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		limit, target := limits()
+		if limit == 3 && target == 0.01 {
+			return
+		}
+		select {
+		case <-time.After(100 * time.Millisecond): // the line comes before the change
+		case <-ctx.Done():
+			t.Fatalf("after SIGHUP the limit is %d and the target %v s", limit, target)
+		}
+	}
+}

@@ -31,6 +31,17 @@ func (l *Limiter) LastDecision() (Decision, bool) {
 	return l.decisions.kept[(l.decisions.n-1)%len(l.decisions.kept)], true
 }
 
+// Decided is how many decisions there were.
+func (l *Limiter) Decided() int { return l.decisions.n }
+
+// Decision is the one that n were before; false if it is forgotten, as all but the last ten are, or to come.
+func (l *Limiter) Decision(n int) (Decision, bool) {
+	if n < 0 || n >= l.decisions.n || n < l.decisions.n-len(l.decisions.kept) {
+		return Decision{}, false
+	}
+	return l.decisions.kept[n%len(l.decisions.kept)], true
+}
+
 type decisions struct {
 	kept [10]Decision
 	n    int // all there ever were

@@ -27,7 +27,7 @@ type gate struct {
 	jitter   *rand.Rand
 	origin   time.Time
 
-	limiters map[*host]*adaptive.Limiter
+	limiters map[*host]*limited
 
 	ring     *ring
 	lanes    []lane            // by replica set
@@ -36,6 +36,8 @@ type gate struct {
 	waiting  int // requests in lanes
 	later    later
 	inFlight int
+	attempts int64     // requests that were answered for, but for those that say nothing of their host
+	acked    int64     // of these, acknowledged
 	held     time.Time // until when the governor lets nothing leave
 	turn     uint32    // of hosts and lanes with equal claims
 	swept    time.Time
@@ -44,11 +46,17 @@ type gate struct {
 	candidates []*host // scratch
 }
 
+// limited is what is known of a host.
+type limited struct {
+	*adaptive.Limiter
+	memory memory
+}
+
 // flight is a request with the permit it is sent with.
 type flight struct {
 	*request
 	host    *host
-	limiter *adaptive.Limiter
+	limiter *limited
 	permit  adaptive.Permit
 	hint    int // bytes of the hints that it leaves for each replica that is absent; 0 until it is sent
 }
@@ -58,7 +66,7 @@ func newGate(limits adaptive.Config, debt adaptive.GovernorConfig, now time.Time
 		limits: limits, budget: adaptive.NewBudget(now), governor: adaptive.NewGovernor(debt, now),
 		jitter: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), origin: now,
 		ring: newRing(nil, replication{}), lanes: make([]lane, 1), sources: map[*sink.Source]*source{},
-		limiters: map[*host]*adaptive.Limiter{}, debts: debts{config: debt},
+		limiters: map[*host]*limited{}, debts: debts{config: debt},
 	}
 }
 
@@ -83,7 +91,7 @@ func (g *gate) follow(r *ring) {
 			g.lanesOf[h] = append(g.lanesOf[h], int32(set))
 		}
 	}
-	maps.DeleteFunc(g.limiters, func(h *host, _ *adaptive.Limiter) bool { return !slices.Contains(r.hosts, h) })
+	maps.DeleteFunc(g.limiters, func(h *host, _ *limited) bool { return !slices.Contains(r.hosts, h) })
 	for _, s := range g.sources {
 		clear(s.flows)
 	}
@@ -248,10 +256,11 @@ func (g *gate) choose(hosts []*host, failedAt *host, now time.Time) *host {
 	return nil
 }
 
-func (g *gate) limiterOf(h *host, now time.Time) *adaptive.Limiter {
+func (g *gate) limiterOf(h *host, now time.Time) *limited {
 	l := g.limiters[h]
 	if l == nil {
-		l = adaptive.NewLimiter(g.limits, now, rand.New(rand.NewPCG(g.jitter.Uint64(), g.jitter.Uint64())))
+		l = &limited{Limiter: adaptive.NewLimiter(g.limits, now, rand.New(rand.NewPCG(g.jitter.Uint64(), g.jitter.Uint64())))}
+		l.memory.begin(l.Limiter)
 		g.limiters[h] = l
 	}
 	return l
@@ -265,8 +274,12 @@ func (g *gate) done(f flight, o adaptive.Outcome, now time.Time) {
 	set := g.ring.set(f.token)
 	g.owe(f, set, o, now)
 	l := &g.lanes[set]
+	if o != adaptive.Ignored {
+		g.attempts++
+	}
 	switch o {
 	case adaptive.Success, adaptive.Warned:
+		g.acked++
 		l.acknowledged(f.host, g.since(now))
 		g.budget.Success()
 		g.governor.Acked(now)
@@ -278,6 +291,7 @@ func (g *gate) done(f flight, o adaptive.Outcome, now time.Time) {
 	}
 	before := f.limiter.State()
 	f.limiter.Done(f.permit, o, now)
+	f.limiter.memory.observe(f.limiter.Limiter)
 	if before == adaptive.Quarantined && f.limiter.State() != before {
 		g.budget.Restore()
 	}
@@ -303,7 +317,10 @@ func (g *gate) pulse(r *ring, now time.Time) (ended []*request, idle bool) {
 	defer g.mu.Unlock()
 	g.follow(r)
 	for _, h := range r.hosts {
-		g.limiterOf(h, now).Tick(now)
+		l := g.limiterOf(h, now)
+		l.Tick(now)
+		l.memory.observe(l.Limiter)
+		l.memory.see(h.up.Load(), now)
 	}
 	for len(g.later) > 0 && !g.later[0].due.After(now) {
 		q := g.later[0]
@@ -322,6 +339,22 @@ func (g *gate) pulse(r *ring, now time.Time) (ended []*request, idle bool) {
 	idle = g.inFlight == 0 && g.waiting == 0 && len(g.later) == 0
 	g.pulsing = !idle
 	return ended, idle
+}
+
+// news returns what there is to say of the hosts' limits since the last time.
+func (g *gate) news(now time.Time) (news []move) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, h := range g.ring.hosts {
+		l := g.limiters[h]
+		if l == nil {
+			continue
+		}
+		if moved, ok := l.memory.news(h, now); ok {
+			news = append(news, moved)
+		}
+	}
+	return news
 }
 
 // probes reports whether a request would be the single write that shows whether a quarantined host is back. Such a one is

@@ -365,6 +365,37 @@ func TestARaisedBoundServesThoseWhoWait(t *testing.T) {
 	w.mustNext()
 }
 
+// Target and bounds of the hosts, budget and floor of the debt: each new value holds from then on.
+func TestEveryBoundChangesWhileWriting(t *testing.T) {
+	a := &host{id: "a"}
+	w := newGateWorld(t, 8, a)
+	w.put(new(sink.Source), 3000)
+	w.gate.governor.Absent("a", w.now)
+	for range 1000 {
+		f := w.mustNext()
+		w.now = w.now.Add(5 * time.Millisecond)
+		w.gate.done(f, adaptive.Success, w.now)
+	}
+	w.gate.governor.Measured("a", 64<<20, w.now)
+	before := w.gate.pressure(w.ring, w.now)
+	if err := w.gate.setConfig(adaptive.Config{Target: 12 * time.Millisecond, Min: 2, Max: 5}, adaptive.GovernorConfig{Budget: 1 << 20, Floor: 0.5}, w.now); err != nil {
+		t.Fatal(err)
+	}
+	after := w.gate.pressure(w.ring, w.now)
+	if b, a := before.Hosts[0], after.Hosts[0]; b.Limit != 8 || a.Limit != 5 || a.Target >= b.Target || a.Target > Seconds(4*time.Millisecond) {
+		t.Errorf("limit %d → %d, target %s → %s", b.Limit, a.Limit, time.Duration(b.Target), time.Duration(a.Target))
+	}
+	if before.Capped && before.Cap < 150 || !after.Capped || math.Abs(after.Cap-100) > 15 { // half of 200 a second
+		t.Errorf("cap %.0f (%t) → %.0f (%t)", before.Cap, before.Capped, after.Cap, after.Capped)
+	}
+	if err := w.gate.setConfig(adaptive.Config{Min: 2, Max: 5}, adaptive.GovernorConfig{Budget: 1 << 20, Floor: 0.1}, w.now); err != nil {
+		t.Fatal(err)
+	}
+	if p := w.gate.pressure(w.ring, w.now); math.Abs(p.Cap-20) > 3 {
+		t.Errorf("cap %.0f at a floor of a tenth", p.Cap)
+	}
+}
+
 // Whatever comes, fails, waits and moves, every record is settled once, and the gate is empty in the end.
 func TestEveryRequestOfTheGateEndsOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

@@ -138,6 +138,9 @@ func (w *Writer) keepTime() {
 			for _, r := range over {
 				r.settle(ended(r.ctx))
 			}
+			for _, moved := range w.gate.news(now) {
+				w.config.Log.Info("limit of a host changed", moved.fields()...)
+			}
 			if idle {
 				return
 			}
