@@ -11,9 +11,10 @@ export GOFLAGS := -mod=readonly -pgo=off
 TOOL := $(GO) tool -modfile=tools/go.mod
 
 # What `make prove` can prove, and its defaults.
-PROOFS := crash sim pressure
-RUNS ?= $(if $(filter sim,$(P)),5000,20)
+PROOFS := crash sim pressure gameday
+RUNS ?= $(if $(filter sim,$(P)),5000,$(if $(filter gameday,$(P)),1,20))
 SEED ?=
+S ?=
 
 .DEFAULT_GOAL := help
 
@@ -64,9 +65,11 @@ pgo: ## profile the pipeline under load for the compiler, as cmd/projector/defau
 	$(GO) run ./localstack/bench -pairs 1 -warmup 20s -pgo $(CURDIR)/cmd/projector/default.pgo
 
 .PHONY: prove
-prove: ## repeat a proof: P=crash on one stack, P=sim in virtual time, or P=pressure of the control law, which writes docs/pressure [RUNS=20, of sim 5000] [SEED=n]
+prove: ## repeat a proof: P=crash on one stack, P=sim in virtual time, or P=pressure of the control law, which writes docs/pressure [RUNS=20, of sim 5000] [SEED=n]; P=gameday breaks three real nodes [S=2,4] [RUNS=1], needs root
 ifeq ($(filter $(PROOFS),$(P)),)
-	@echo "usage: make prove P=PROOF [RUNS=n] [SEED=n], where PROOF is one of: $(PROOFS)" >&2; exit 2
+	@echo "usage: make prove P=PROOF [RUNS=n] [SEED=n], where PROOF is one of: $(PROOFS); gameday takes S=SCENARIOS, too" >&2; exit 2
+else ifeq ($(P),gameday)
+	$(GO) run ./localstack/gameday -runs $(RUNS) -scenarios "$(S)"
 else ifeq ($(P),sim)
 	PROVE=$(P) RUNS=$(RUNS) SEED=$(SEED) $(GO) test -count=1 -timeout 0 -v -run '^TestProve$$' ./localstack/sim
 else ifeq ($(P),pressure)

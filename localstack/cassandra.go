@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 )
@@ -38,6 +39,7 @@ type cassandraNode struct {
 	heapMiB  int
 	load     bool
 	addrs    nodeAddresses
+	enter    []string // before every command that is to run on the node's host
 	seed     netip.AddrPort
 	security CassandraSecurity
 	settings map[string]string // further lines of cassandra.yaml
@@ -58,7 +60,8 @@ func (n cassandraNode) prepare() error {
 		"Token":       ringTokens[n.index],
 		"Load":        n.load,
 		"Seed":        n.seed.String(),
-		"Address":     n.addrs.cql.Addr().String(),
+		"Ring":        n.addrs.storage.Addr().String(),
+		"Clients":     n.addrs.cql.Addr().String(),
 		"StoragePort": n.addrs.storage.Port(),
 		"CQLPort":     n.addrs.cql.Port(),
 		"Dir":         n.dir,
@@ -107,7 +110,13 @@ func (n cassandraNode) command() *exec.Cmd {
 	args = append(args,
 		"-cp", conf+string(os.PathListSeparator)+filepath.Join(n.lib, "*"),
 		"org.apache.cassandra.service.CassandraDaemon")
-	cmd := exec.Command(javaCommand(n.javaHome), args...)
+	return n.java(args)
+}
+
+// java returns a command that runs on the node's host.
+func (n cassandraNode) java(args []string) *exec.Cmd {
+	line := slices.Concat(n.enter, []string{javaCommand(n.javaHome)}, args)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Dir = n.dir
 	return cmd
 }

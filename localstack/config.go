@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -39,10 +40,12 @@ type Config struct {
 	// CacheDir keeps the resolved jars, for all stacks of this user. Default: penstock in the user's cache folder.
 	CacheDir string
 
-	CassandraNodes int // 0, 1 or 3, on 127.0.0.1 to 127.0.0.3
-	DynamoDB       bool
-	S3             bool
-	Kinesis        bool
+	CassandraNodes int // 0, 1 or 3, on 127.0.0.1 to 127.0.0.3 unless they have hosts of their own
+	// Hosts gives each Cassandra node a network of its own; empty leaves all of them on the loopback.
+	Hosts    []Host
+	DynamoDB bool
+	S3       bool
+	Kinesis  bool
 
 	Ports Ports
 	// HeapMiB is the heap of each Cassandra node in MiB, at least 256. Default: 768 for one node, 512 for each of three.
@@ -72,6 +75,16 @@ type Config struct {
 	// Console receives what the children print, each line with the child's name before it. Without it their output goes only to files in
 	// the folder logs.
 	Console io.Writer
+}
+
+// Host is the network of one Cassandra node: a namespace in which it is alone, so that its links can be cut and delayed one by one.
+// Nobody else listens there, so the node's ports are the usual ones unless Ports names others.
+type Host struct {
+	// Clients is the node's address for CQL, Ring the one for the other nodes. They may be on different links.
+	Clients, Ring netip.Addr
+	// Enter is the command, such as ip netns exec NAME, that has the command behind it run in the namespace. It must become that
+	// command and not start it: a node dies with the stack since the kernel knows whose child it is.
+	Enter []string
 }
 
 // Ports are TCP ports on the loopback, each 0 for one that the kernel chooses. All Cassandra nodes share the CQL and the storage
@@ -127,6 +140,9 @@ func (c Config) Validate() error {
 	}
 	if c.CassandraNodes != 0 && c.CassandraNodes != 1 && c.CassandraNodes != 3 {
 		refuse("cassandra nodes: %d, must be 0, 1 or 3", c.CassandraNodes)
+	}
+	if len(c.Hosts) != 0 && len(c.Hosts) != c.CassandraNodes {
+		refuse("hosts: %d for %d cassandra nodes", len(c.Hosts), c.CassandraNodes)
 	}
 	wrong = append(wrong, c.Security.validate()...)
 	if c.HeapMiB < heapLeast {

@@ -19,11 +19,11 @@ func TestValidateNamesEveryWrongValue(t *testing.T) {
 	if err := (Config{}).Validate(); err == nil || err.Error() != "no part is to run" {
 		t.Errorf("the zero value: %v", err)
 	}
-	err := Config{CassandraNodes: 2, HeapMiB: 10, Shards: -1, Ports: Ports{CQL: 70000, S3: -1}}.Validate()
+	err := Config{CassandraNodes: 2, Hosts: make([]Host, 1), HeapMiB: 10, Shards: -1, Ports: Ports{CQL: 70000, S3: -1}}.Validate()
 	if err == nil {
 		t.Fatal("valid")
 	}
-	for _, part := range []string{"nodes: 2", "heap: 10", "shards: -1", "cql: 70000", "s3: -1"} {
+	for _, part := range []string{"nodes: 2", "hosts: 1 for 2", "heap: 10", "shards: -1", "cql: 70000", "s3: -1"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q is not in: %v", part, err)
 		}

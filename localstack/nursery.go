@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os/exec"
 	"runtime"
+	"syscall"
 )
 
 var errNurseryClosed = errors.New("the stack has been stopped")
@@ -45,8 +46,12 @@ func (n *nursery) loop() {
 }
 
 // start starts cmd in a process group of its own, so that Ctrl-C on the terminal reaches only the supervisor, and bound to die with it.
+// What else its attributes ask for, such as namespaces of its own, holds as well.
 func (n *nursery) start(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = childAttributes()
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	bindToParent(cmd.SysProcAttr)
 	b := birth{cmd: cmd, result: make(chan error, 1)}
 	select {
 	case n.births <- b:

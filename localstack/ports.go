@@ -1,6 +1,7 @@
 package localstack
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -10,7 +11,14 @@ import (
 // How often a port that the kernel chose on the first address may be taken on the second or third before the search is given up.
 const portAttempts = 50
 
-// addresses is where each part listens. All of it is held by the reservations of the stack until its end.
+// The ports of a node that has a host of its own.
+const (
+	defaultCQLPort     = 9042
+	defaultStoragePort = 7000
+	defaultJMXPort     = 7199
+)
+
+// addresses is where each part listens. What is on the loopback is held by the reservations of the stack until its end.
 type addresses struct {
 	kinesis  netip.AddrPort
 	dynamoDB netip.AddrPort
@@ -55,6 +63,12 @@ func (s *Stack) assignCassandraPorts(cfg Config) error {
 	if cfg.CassandraNodes == 0 {
 		return nil
 	}
+	if len(cfg.Hosts) > 0 {
+		for _, h := range cfg.Hosts {
+			s.addresses.nodes = append(s.addresses.nodes, h.addresses(cfg.Ports))
+		}
+		return nil
+	}
 	cql, err := s.reserveOnAll(cfg.CassandraNodes, cfg.Ports.CQL)
 	if err != nil {
 		return fmt.Errorf("cassandra's cql port: %w", err)
@@ -77,6 +91,18 @@ func (s *Stack) assignCassandraPorts(cfg Config) error {
 		s.addresses.nodes = append(s.addresses.nodes, nodeAddresses{cql: cql[i], storage: storage[i], jmx: jmx.addr})
 	}
 	return nil
+}
+
+// addresses needs no reservation: nobody else is in the host's namespace.
+func (h Host) addresses(p Ports) nodeAddresses {
+	at := func(a netip.Addr, port, usual int) netip.AddrPort {
+		return netip.AddrPortFrom(a, uint16(cmp.Or(port, usual)))
+	}
+	return nodeAddresses{
+		cql:     at(h.Clients, p.CQL, defaultCQLPort),
+		storage: at(h.Ring, p.CassandraStorage, defaultStoragePort),
+		jmx:     at(loopback(1), p.CassandraJMX, defaultJMXPort),
+	}
 }
 
 // reserveOnAll reserves one port on each of 127.0.0.1 to 127.0.0.n, the same on all.

@@ -100,3 +100,15 @@ func TestAnOutageKeepsThePort(t *testing.T) {
 	}
 	s.stop()
 }
+
+func TestANodeWithAHostOfItsOwnHasTheUsualPorts(t *testing.T) {
+	h := Host{Clients: netip.MustParseAddr("10.0.1.1"), Ring: netip.MustParseAddr("10.0.2.1")}
+	want := nodeAddresses{netip.MustParseAddrPort("10.0.1.1:9042"), netip.MustParseAddrPort("10.0.2.1:7000"), netip.MustParseAddrPort("127.0.0.1:7199")}
+	if got := h.addresses(Ports{}); got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+	want.cql = netip.MustParseAddrPort("10.0.1.1:9999")
+	if got := h.addresses(Ports{CQL: 9999}); got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+}

@@ -36,11 +36,12 @@ type Stack struct {
 	reservations []*reservation
 	nursery      *nursery
 
-	nodes    []*Process
-	dynamoDB *Process
-	s3       *Server
-	kinesis  *Server
-	streams  *emulator.Server
+	nodes     []*Process
+	cassandra []cassandraNode // what they were started with
+	dynamoDB  *Process
+	s3        *Server
+	kinesis   *Server
+	streams   *emulator.Server
 
 	failOnce sync.Once
 	failed   chan struct{} // closed when a child has died unexpectedly
@@ -96,6 +97,18 @@ func CheckPrerequisites(ctx context.Context, cfg Config) error {
 		return err
 	}
 	return nil
+}
+
+// Fetch downloads what Start would download for cfg. A process in a network of its own starts the stack from what is there then.
+func Fetch(ctx context.Context, cfg Config) error {
+	if err := CheckPrerequisites(ctx, cfg); err != nil {
+		return err
+	}
+	n := newNursery()
+	defer n.close()
+	cfg = cfg.withDefaults()
+	_, _, err := resolveJars(ctx, cfg, n, &lines{mu: new(sync.Mutex), to: cfg.Progress})
+	return err
 }
 
 func (s *Stack) start(ctx context.Context, cfg Config) error {
@@ -202,20 +215,9 @@ func (s *Stack) launch(ctx context.Context, cfg Config) error {
 // prepare resolves the jars and configures the processes. Nothing is started before everything is downloaded: the time-out of a start
 // does not count downloads.
 func (s *Stack) prepare(ctx context.Context, cfg Config) error {
-	java, err := findJava(ctx, javaCandidates())
+	java, libs, err := resolveJars(ctx, cfg, s.nursery, s.progress)
 	if err != nil {
 		return err
-	}
-	cache, err := cfg.cacheDir()
-	if err != nil {
-		return err
-	}
-	cached := jars{cache: cache, javaHome: java, nursery: s.nursery, progress: s.progress}
-	libs := make(map[string]string)
-	for _, set := range cfg.jarSets() {
-		if libs[set.name], err = cached.resolve(ctx, set); err != nil {
-			return err
-		}
 	}
 	if cfg.DynamoDB {
 		local := dynamoDBLocal{
@@ -232,12 +234,35 @@ func (s *Stack) prepare(ctx context.Context, cfg Config) error {
 			heapMiB: cfg.HeapMiB, load: cfg.Load, addrs: addrs, seed: s.addresses.nodes[0].storage,
 			security: cfg.Security, settings: cfg.CassandraSettings,
 		}
+		if len(cfg.Hosts) > 0 {
+			node.enter = cfg.Hosts[i].Enter
+		}
 		if err := node.prepare(); err != nil {
 			return err
 		}
+		s.cassandra = append(s.cassandra, node)
 		s.nodes = append(s.nodes, s.process(node.name(), addrs.cql, node.command, node.ready))
 	}
 	return nil
+}
+
+// resolveJars returns the JDK's home, and by set the folder with the jars of what cfg runs.
+func resolveJars(ctx context.Context, cfg Config, n *nursery, progress *lines) (java string, libs map[string]string, err error) {
+	if java, err = findJava(ctx, javaCandidates()); err != nil {
+		return "", nil, err
+	}
+	cache, err := cfg.cacheDir()
+	if err != nil {
+		return "", nil, err
+	}
+	cached := jars{cache: cache, javaHome: java, nursery: n, progress: progress}
+	libs = make(map[string]string)
+	for _, set := range cfg.jarSets() {
+		if libs[set.name], err = cached.resolve(ctx, set); err != nil {
+			return "", nil, err
+		}
+	}
+	return java, libs, nil
 }
 
 func (s *Stack) process(name string, addr netip.AddrPort, command func() *exec.Cmd, ready func(context.Context) error) *Process {

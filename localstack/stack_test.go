@@ -264,6 +264,16 @@ func TestStackWithOneCassandraNode(t *testing.T) {
 			t.Fatalf("row %d, acknowledged, is lost", k)
 		}
 	}
+
+	if out, err := stack.Nodetool(t.Context(), 0, "info"); err != nil || !strings.Contains(out, "az-a") {
+		t.Errorf("nodetool info: %v\n%s", err, out)
+	}
+	if _, err := stack.Nodetool(t.Context(), 0, "nosuchcommand"); err == nil {
+		t.Error("nodetool has any command")
+	}
+	if _, err := stack.Nodetool(t.Context(), 1, "info"); err == nil {
+		t.Error("there is a second node")
+	}
 	stopLeavesNothing(t, stack)
 }
 

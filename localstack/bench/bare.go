@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/apache/cassandra-gocql-driver/v2"
+
+	"penstock/localstack/recording"
 )
 
 type bareSpec struct {
@@ -31,7 +33,7 @@ func (f figures) cpuPerRow() float64 { return f.CPU / f.Rows * 1e6 }
 
 // runBare sends a recording with nothing but the driver and a fixed number of goroutines, and prints its figures.
 func runBare(ctx context.Context, file string, spec bareSpec) error {
-	recorded, err := openReplay(file, spec.rowByRow)
+	recorded, err := recording.Open(file, spec.rowByRow)
 	if err != nil {
 		return err
 	}
@@ -49,7 +51,7 @@ func runBare(ctx context.Context, file string, spec bareSpec) error {
 	defer session.Close()
 
 	var next, rows atomic.Int64
-	middle := newMiddle(recorded.rows, os.Getpid())
+	middle := newMiddle(recorded.Rows, os.Getpid())
 	if spec.atMost > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, spec.atMost)
@@ -62,17 +64,17 @@ func runBare(ctx context.Context, file string, spec bareSpec) error {
 		sending.Go(func() {
 			for {
 				i := next.Add(1) - 1
-				if i >= int64(len(recorded.requests)) || ctx.Err() != nil {
+				if i >= int64(recorded.Len()) || ctx.Err() != nil {
 					return
 				}
-				r := recorded.request(int(i))
+				r := recorded.Request(int(i))
 				if err := send(ctx, session, r); err != nil {
 					if ctx.Err() == nil {
 						failed <- err
 					}
 					return
 				}
-				middle.at(int(rows.Add(int64(len(r.statements)))))
+				middle.at(int(rows.Add(int64(len(r.Statements)))))
 			}
 		})
 	}
@@ -85,13 +87,13 @@ func runBare(ctx context.Context, file string, spec bareSpec) error {
 	return json.NewEncoder(os.Stdout).Encode(middle.end(int(rows.Load())))
 }
 
-func send(ctx context.Context, session *gocql.Session, r request) error {
-	if len(r.statements) == 1 {
-		return session.Query(r.statements[0], r.values[0]...).ExecContext(ctx)
+func send(ctx context.Context, session *gocql.Session, r recording.Request) error {
+	if len(r.Statements) == 1 {
+		return session.Query(r.Statements[0], r.Values[0]...).ExecContext(ctx)
 	}
 	batch := session.Batch(gocql.UnloggedBatch).DefaultTimestamp(false)
-	for i, s := range r.statements {
-		batch.Query(s, r.values[i]...)
+	for i, s := range r.Statements {
+		batch.Query(s, r.Values[i]...)
 	}
 	return batch.ExecContext(ctx)
 }

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
 
 	"penstock/localstack/e2e"
+	"penstock/localstack/recording"
 )
 
 // rival is a bare loop and what its runs came to.
@@ -24,11 +26,12 @@ type rival struct {
 // compare warms up, finds the bare loops' best concurrencies, and measures all sides in alternating rounds.
 func (r *rig) compare(ctx context.Context, o options) error {
 	say("recording what the pipeline sends")
-	if err := r.record(ctx); err != nil {
+	rec, err := recording.Record(ctx, recording.Source{Stack: r.stack, Name: r.site.Name, Events: r.recording.Events}, filepath.Join(r.dir, "recording"))
+	if err != nil {
 		return fmt.Errorf("record: %w", err)
 	}
-	rec := r.recording
-	say("%d events are %d rows in %d requests: %.1f %% of %d merged", rec.events, rec.rows, rec.requests, 100*rec.merged(), rec.unmerged)
+	r.recording = rec
+	say("%d events are %d rows in %d requests: %.1f %% of %d merged", rec.Events, rec.Rows, rec.Requests, 100*rec.Merged(), rec.Unmerged)
 	rivals := []*rival{{name: "bare", spec: bareSpec{rowByRow: true}}, {name: "batches"}}
 	warm := time.Now()
 	for time.Since(warm) < o.warmUp {
@@ -92,7 +95,7 @@ func (r *rig) bare(ctx context.Context, spec bareSpec) (figures, error) {
 	if err != nil {
 		return figures{}, err
 	}
-	cmd := exec.CommandContext(ctx, self, "-bare", r.recording.file, "-host", r.stack.Cassandra()[0].Addr().String(),
+	cmd := exec.CommandContext(ctx, self, "-bare", r.recording.File, "-host", r.stack.Cassandra()[0].Addr().String(),
 		"-concurrency", strconv.Itoa(spec.concurrency), "-at-most", spec.atMost.String(), fmt.Sprintf("-row-by-row=%t", spec.rowByRow))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
@@ -128,17 +131,17 @@ func (r *rig) drain(ctx context.Context, pair int, profiles profiles) (drain, er
 	}
 	profiled := make(chan error, 1)
 	go func() { profiled <- profiles.take(ctx, d) }()
-	rowsPerEvent := float64(r.recording.rows) / float64(r.recording.events)
-	m := newMiddle(r.recording.rows, d.PID())
+	rowsPerEvent := float64(r.recording.Rows) / float64(r.recording.Events)
+	m := newMiddle(r.recording.Rows, d.PID())
 	var last e2e.Scrape
 	if err := fleet.Watch(ctx, func(scrapes []e2e.Scrape) bool {
 		last = scrapes[0]
 		m.at(int(float64(last.Applied) * rowsPerEvent))
-		return last.Applied >= int64(r.recording.events)
+		return last.Applied >= int64(r.recording.Events)
 	}); err != nil {
 		return drain{}, err
 	}
-	f := m.end(r.recording.rows)
+	f := m.end(r.recording.Rows)
 	if err := <-profiled; err != nil {
 		return drain{}, err
 	}
@@ -149,10 +152,10 @@ func (r *rig) drain(ctx context.Context, pair int, profiles profiles) (drain, er
 	return drain{figures: f, events: f.Rows / rowsPerEvent, mallocs: float64(last.Mallocs), peak: peak}, fleet.Stop(ctx)
 }
 
-func report(rec recording, rivals []*rival, drains []drain) {
-	fmt.Printf("bench: backlog %d events\n", rec.events)
-	fmt.Printf("bench: merged %.1f %%\n", 100*rec.merged())
-	fmt.Printf("bench: rows_per_request %.1f rows\n", float64(rec.rows)/float64(rec.requests))
+func report(rec recording.Recording, rivals []*rival, drains []drain) {
+	fmt.Printf("bench: backlog %d events\n", rec.Events)
+	fmt.Printf("bench: merged %.1f %%\n", 100*rec.Merged())
+	fmt.Printf("bench: rows_per_request %.1f rows\n", float64(rec.Rows)/float64(rec.Requests))
 	for _, v := range rivals {
 		fmt.Printf("bench: %s_concurrency %d requests\n", v.name, v.spec.concurrency)
 		show(v.name+"_rate", "rows/s", each(v.runs, figures.rate))
@@ -162,7 +165,7 @@ func report(rec recording, rivals []*rival, drains []drain) {
 	show("pipeline_cpu", "µs/row", each(drains, drain.cpuPerRow))
 	show("events_rate", "events/s", each(drains, func(d drain) float64 { return d.events / d.Seconds }))
 	show("cpu_per_event", "µs", each(drains, func(d drain) float64 { return d.CPU / d.events * 1e6 }))
-	show("allocations_per_event", "objects", each(drains, func(d drain) float64 { return d.mallocs / float64(rec.events) }))
+	show("allocations_per_event", "objects", each(drains, func(d drain) float64 { return d.mallocs / float64(rec.Events) }))
 	show("peak_memory", "MiB", each(drains, func(d drain) float64 { return float64(d.peak) / (1 << 20) }))
 	for _, v := range rivals {
 		ratios := func(of func(figures) float64) []float64 {

@@ -22,6 +22,7 @@ import (
 
 	"penstock/localstack"
 	"penstock/localstack/e2e"
+	"penstock/localstack/recording"
 	"penstock/localstack/shop"
 )
 
@@ -71,7 +72,7 @@ type rig struct {
 	stack     *localstack.Stack
 	site      *e2e.Site
 	children  *localstack.Children
-	recording recording
+	recording recording.Recording
 	shards    int
 }
 
@@ -127,7 +128,7 @@ func (r *rig) preload(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	r.recording.events = seeded.Records
+	r.recording.Events = seeded.Records
 	say("the stream holds %d events in %d shards", seeded.Records, o.shards)
 	return nil
 }

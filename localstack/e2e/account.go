@@ -10,6 +10,7 @@ import (
 
 	"github.com/apache/cassandra-gocql-driver/v2"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"golang.org/x/sync/errgroup"
 
 	"penstock/localstack"
 	"penstock/localstack/shop"
@@ -34,12 +35,15 @@ func (s *Site) Account(ctx context.Context, oracle *shop.Oracle) (Result, error)
 		return Result{}, err
 	}
 	defer session.Close()
-	byID, err := oracle.Check(shop.OrderByID, shop.BeforeRedrive, s.rows(ctx, session, shop.OrderByID))
-	if err != nil {
-		return Result{}, err
+	var byID, byCustomer shop.Report
+	tables, reading := errgroup.WithContext(ctx)
+	for table, report := range map[shop.Table]*shop.Report{shop.OrderByID: &byID, shop.OrdersByCustomer: &byCustomer} {
+		tables.Go(func() (err error) {
+			*report, err = oracle.Check(table, shop.BeforeRedrive, s.rows(reading, session, table))
+			return err
+		})
 	}
-	byCustomer, err := oracle.Check(shop.OrdersByCustomer, shop.BeforeRedrive, s.rows(ctx, session, shop.OrdersByCustomer))
-	if err != nil {
+	if err := tables.Wait(); err != nil {
 		return Result{}, err
 	}
 	account, err := oracle.Account(byID, byCustomer, s.payloads(ctx))

@@ -1,4 +1,5 @@
-package main
+// Package recording keeps what the pipeline sends to Cassandra for a backlog, for loops over the bare driver that send the same.
+package recording
 
 import (
 	"bufio"
@@ -7,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"penstock/checkpoint/leasetable"
+	"penstock/localstack"
 	"penstock/order"
 	"penstock/projector"
 	"penstock/sink"
@@ -30,17 +30,17 @@ import (
 	"penstock/view"
 )
 
-// recording is what the pipeline sends for the whole backlog.
-type recording struct {
-	file     string
-	events   int
-	requests int // single statements and batches
-	rows     int // statements
-	unmerged int // statements if none were merged
+// Recording is what the pipeline sends for a whole backlog.
+type Recording struct {
+	File     string
+	Events   int
+	Requests int // single statements and batches
+	Rows     int // statements
+	Unmerged int // statements if none were merged
 }
 
-// merged is the share of statements that never were sent, since another sets what they would have set.
-func (r recording) merged() float64 { return 1 - float64(r.rows)/float64(r.unmerged) }
+// Merged is the share of statements that never were sent, since another sets what they would have set.
+func (r Recording) Merged() float64 { return 1 - float64(r.Rows)/float64(r.Unmerged) }
 
 // A recording is a sequence of requests: the number of statements in one byte, then for each its length-prefixed text,
 // the number of its values, and the values, each a kind in one byte and its bytes.
@@ -55,7 +55,7 @@ type recorder struct {
 	mu        sync.Mutex
 	out       *bufio.Writer
 	err       error
-	recording *recording
+	recording *Recording
 }
 
 // ObserveQuery implements gocql.QueryObserver.
@@ -97,51 +97,58 @@ func (r *recorder) request(statements []string, values [][]any) {
 	if _, err := r.out.Write(b); err != nil {
 		r.err = errors.Join(r.err, err)
 	}
-	r.recording.requests++
-	r.recording.rows += len(statements)
+	r.recording.Requests++
+	r.recording.Rows += len(statements)
 }
 
-// record drains the backlog once with the pipeline in this process and keeps what it sends.
-func (r *rig) record(ctx context.Context) (err error) {
-	r.recording.file = filepath.Join(r.dir, "recording")
-	file, err := os.Create(r.recording.file)
+// Source is a backlog of orders: a stream, and the keyspace that its rows go to, of one name on a stack.
+type Source struct {
+	Stack  *localstack.Stack
+	Name   string
+	Events int // in the stream
+}
+
+// Record drains the backlog once with the pipeline in this process, with leases of its own, and keeps what it sends in a file.
+func Record(ctx context.Context, src Source, name string) (_ Recording, err error) {
+	made := Recording{File: name, Events: src.Events}
+	file, err := os.Create(name)
 	if err != nil {
-		return err
+		return Recording{}, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	rec := &recorder{out: bufio.NewWriterSize(file, 1<<20), recording: &r.recording}
+	rec := &recorder{out: bufio.NewWriterSize(file, 1<<20), recording: &made}
 
 	session, err := cassandra.Connect(cassandra.Config{
-		Hosts: []string{r.stack.Cassandra()[0].Addr().String()}, Datacenter: "dc1", Keyspace: r.site.Name,
+		Hosts: []string{src.Stack.Cassandra()[0].Addr().String()}, Datacenter: "dc1", Keyspace: src.Name,
 		Consistency: "LOCAL_QUORUM", Timeout: 10 * time.Second, Log: zap.NewNop(),
 		QueryObserver: rec, BatchObserver: rec,
 	})
 	if err != nil {
-		return err
+		return Recording{}, err
 	}
 	defer session.Close()
 	writer, err := cassandra.NewWriter(session, cassandra.WriterConfig{View: order.View{}, Generation: 1, Limits: adaptive.Config{Max: 64}, Log: zap.NewNop()})
 	if err != nil {
-		return err
+		return Recording{}, err
 	}
 	defer writer.Wait()
 	counting := &counter{Writer: writer}
-	p, err := r.inProcess(ctx, counting)
+	p, err := src.projector(ctx, counting)
 	if err != nil {
-		return err
+		return Recording{}, err
 	}
 	fetch, stop := context.WithCancelCause(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(fetch, ctx) }()
-	for p.Counts().Applied < int64(r.recording.events) && len(ended) == 0 {
+	for p.Counts().Applied < int64(src.Events) && len(ended) == 0 {
 		time.Sleep(100 * time.Millisecond)
 	}
 	stop(projector.ErrStopped)
 	if err := <-ended; err != nil {
-		return err
+		return Recording{}, err
 	}
-	r.recording.unmerged = int(counting.statements.Load())
-	return errors.Join(rec.err, rec.out.Flush())
+	made.Unmerged = int(counting.statements.Load())
+	return made, errors.Join(rec.err, rec.out.Flush())
 }
 
 // counter counts what a writer would send if it merged nothing: a statement for each stamp of each mutation.
@@ -164,13 +171,13 @@ func (c *counter) Submit(ctx context.Context, from *sink.Source, writes []sink.W
 	c.Writer.Submit(ctx, from, writes)
 }
 
-// inProcess returns a projector over the rig's stream with leases of its own.
-func (r *rig) inProcess(ctx context.Context, w projector.Writer) (*projector.Projector, error) {
+// projector returns one over the stream with leases of its own.
+func (src Source) projector(ctx context.Context, w projector.Writer) (*projector.Projector, error) {
 	conf := aws.Config{Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider("penstock", "penstock", "")}
 	kinesisConf, dynamoConf := conf.Copy(), conf.Copy()
-	kinesisConf.BaseEndpoint = aws.String(r.stack.Kinesis().URL())
-	dynamoConf.BaseEndpoint = aws.String("http://" + r.stack.DynamoDB().Addr().String())
-	s := stream.New(kinesisConf, r.site.Name, zap.NewNop())
+	kinesisConf.BaseEndpoint = aws.String(src.Stack.Kinesis().URL())
+	dynamoConf.BaseEndpoint = aws.String("http://" + src.Stack.DynamoDB().Addr().String())
+	s := stream.New(kinesisConf, src.Name, zap.NewNop())
 	description, err := s.Describe(ctx)
 	if err != nil {
 		return nil, err
@@ -201,104 +208,3 @@ type nothingIsParked struct{}
 func (nothingIsParked) Park(_ context.Context, l deadletter.Letter) error {
 	return fmt.Errorf("a record was parked: %s", l.Failure.Message)
 }
-
-// replay is a recording in memory, as bytes: what is decoded all at once would be marked by every collection of garbage,
-// which no bare loop would have to pay for.
-type replay struct {
-	data     []byte
-	requests []span
-	rows     int
-	texts    map[string]string // equal texts are one string
-}
-
-// span is where a request's statements begin in the data, and how many they are.
-type span struct{ at, statements int }
-
-// request is a recorded request, ready to be bound.
-type request struct {
-	statements []string
-	values     [][]any
-}
-
-// openReplay reads a recording: request by request, or row by row, where only the statements of one row stay together.
-func openReplay(file string, rowByRow bool) (*replay, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	r := &replay{data: data, texts: map[string]string{}}
-	for d := (decoder{data}); len(d.rest) > 0; {
-		var row string // of the statement before
-		for i := range d.byte() {
-			at := len(data) - len(d.rest)
-			text := string(d.take(d.number()))
-			r.texts[text] = text
-			_, where, _ := strings.Cut(text, " WHERE ")
-			keys := strings.Count(where, "?")
-			var key []byte
-			for left := d.number(); left > 0; left-- {
-				before := d.rest
-				d.value()
-				if left <= uint64(keys) {
-					key = append(key, before[:len(before)-len(d.rest)]...)
-				}
-			}
-			r.rows++
-			same := row == text+string(key)
-			row = text + string(key)
-			if i == 0 || rowByRow && !same {
-				r.requests = append(r.requests, span{at: at})
-			}
-			r.requests[len(r.requests)-1].statements++
-		}
-	}
-	return r, nil
-}
-
-// request decodes the i-th request.
-func (r *replay) request(i int) request {
-	d, n := decoder{r.data[r.requests[i].at:]}, r.requests[i].statements
-	out := request{make([]string, n), make([][]any, n)}
-	for i := range n {
-		out.statements[i] = r.texts[string(d.take(d.number()))]
-		values := make([]any, d.number())
-		for k := range values {
-			values[k] = d.value()
-		}
-		out.values[i] = values
-	}
-	return out
-}
-
-// decoder reads what recorder wrote.
-type decoder struct{ rest []byte }
-
-func (d *decoder) take(n uint64) []byte {
-	taken := d.rest[:n:n]
-	d.rest = d.rest[n:]
-	return taken
-}
-
-func (d *decoder) byte() byte { return d.take(1)[0] }
-
-func (d *decoder) number() uint64 {
-	n, size := binary.Uvarint(d.rest)
-	d.rest = d.rest[size:]
-	return n
-}
-
-func (d *decoder) value() any {
-	switch d.byte() {
-	case kindBytes:
-		return raw(d.take(d.number()))
-	case kindInt64:
-		return int64(binary.BigEndian.Uint64(d.take(8)))
-	}
-	return gocql.UnsetValue
-}
-
-// raw binds bytes as they are.
-type raw []byte
-
-// MarshalCQL implements gocql.Marshaler.
-func (r raw) MarshalCQL(gocql.TypeInfo) ([]byte, error) { return r, nil }
