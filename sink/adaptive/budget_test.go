@@ -132,6 +132,20 @@ func TestPastTheHintWindowTheWriterGoesOnAndRecords(t *testing.T) {
 	}
 }
 
+func TestPastTheHintWindowNothingIsCapped(t *testing.T) {
+	g := NewGovernor(GovernorConfig{Budget: 1 << 20, HintWindow: time.Minute}, origin)
+	send(g, origin, time.Second, time.Millisecond, 0)
+	now := origin.Add(time.Second)
+	g.Absent("c", now)
+	g.Attempt("c", 1<<20, now)
+	if _, capped := g.Cap(now.Add(50 * time.Second)); !capped {
+		t.Error("not capped within the window")
+	}
+	if rate, capped := g.Cap(now.Add(2 * time.Minute)); capped {
+		t.Errorf("capped at %g although no hint is stored any more", rate)
+	}
+}
+
 func TestGovernorConfigNamesWhatIsWrong(t *testing.T) {
 	for _, c := range []struct {
 		config GovernorConfig

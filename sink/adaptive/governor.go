@@ -258,12 +258,13 @@ func (g *Governor) Acked(now time.Time) {
 	}
 }
 
-// share is u, of the replica that is owed most, by the whole fleet.
+// share is u, of the replica that is owed most, by the whole fleet. Past the hint window nothing more is stored for a replica, and
+// a slower writer helps nobody.
 func (g *Governor) share(now time.Time) float64 {
 	most := 0.0
 	for _, d := range g.replicas {
 		g.replay(d, now)
-		if d.absent {
+		if d.absent && now.Sub(d.since) <= g.config.HintWindow {
 			most = max(most, d.owed+d.others)
 		}
 	}

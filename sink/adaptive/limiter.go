@@ -257,11 +257,12 @@ func (l *Limiter) Room() int {
 	return max(0, int(l.limit)-l.flights.n)
 }
 
-// HeadRoom is the part of the limit that is free, 0 to 1; in quarantine 1 when a single write is due and 0 otherwise.
+// HeadRoom is the part of the limit that is free, 0 to 1; in quarantine 2 when a single write is due, so that it is taken before
+// idle hosts, and 0 otherwise.
 func (l *Limiter) HeadRoom() float64 {
 	room := l.Room()
 	if l.state == Quarantined || room == 0 {
-		return float64(room)
+		return 2 * float64(room)
 	}
 	return clamp((l.limit-float64(l.flights.n))/l.limit, 0, 1)
 }

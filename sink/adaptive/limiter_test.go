@@ -68,7 +68,7 @@ func TestAnyHistoryKeepsBoundsAndBalance(t *testing.T) {
 			if l.limit < float64(c.Min) || l.limit > float64(c.Max) {
 				t.Fatalf("limit %g is outside %d to %d", l.limit, c.Min, c.Max)
 			}
-			if room := l.HeadRoom(); room < 0 || room > 1 || (l.Room() == 0) != (room == 0) {
+			if room := l.HeadRoom(); room < 0 || room > 2 || room > 1 && l.State() != Quarantined || (l.Room() == 0) != (room == 0) {
 				t.Fatalf("head-room %g with room for %d", room, l.Room())
 			}
 			if d, ok := l.LastDecision(); ok {
@@ -348,6 +348,48 @@ func TestAHostThatOnlyFailsIsQuarantinedHoweverFast(t *testing.T) {
 		if l.State() != Quarantined {
 			t.Errorf("%s: a host that acknowledged nothing for %s is %s", o, 2*silence, l.State())
 		}
+	}
+}
+
+// Single writes of an earlier quarantine that are still out count in the next.
+func TestProbesOfAnEarlierQuarantineCount(t *testing.T) {
+	l := newTest(Config{})
+	now := origin
+	quarantine := func() {
+		for range lostInARow {
+			l.Done(l.Send(now), Lost, now)
+		}
+	}
+	quarantine()
+	probe := func() Permit {
+		for l.Room() == 0 {
+			now = now.Add(10 * time.Millisecond)
+			l.Tick(now)
+		}
+		return l.Send(now)
+	}
+	hanging := []Permit{probe(), probe()}
+	for range answersToLeave {
+		l.Done(probe(), Success, now)
+	}
+	if l.State() != Normal {
+		t.Fatal("it answers and is still in quarantine")
+	}
+	quarantine()
+	for _, p := range hanging {
+		l.Done(p, Failed, now)
+	}
+	sent := 0
+	for range 6000 {
+		now = now.Add(10 * time.Millisecond)
+		l.Tick(now)
+		for l.Room() > 0 && sent < 20 {
+			l.Send(now)
+			sent++
+		}
+	}
+	if sent != probesAtOnce {
+		t.Errorf("%d single writes are out at once, at most %d", sent, probesAtOnce)
 	}
 }
 

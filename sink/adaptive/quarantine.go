@@ -65,7 +65,7 @@ func (l *Limiter) isolate(why Reason) {
 	}
 	// A host is cut while it falls silent; what it took before is in the memory of its rate.
 	healthy = max(healthy, min(l.rate*l.target().Seconds(), float64(l.config.Max)))
-	l.quarantine = quarantine{healthy: l.bound(healthy), pause: firstPause}
+	l.quarantine = quarantine{healthy: l.bound(healthy), pause: firstPause, inFlight: l.quarantine.inFlight}
 	l.quarantine.plan(l)
 	l.state = Quarantined
 	l.lost, l.failing = 0, 0

@@ -27,6 +27,7 @@ type debts struct {
 	known    hintSettings
 	replicas map[string]*absence // by host id
 	missed   map[string]map[tokenRange]bool
+	noted    map[missedSet]bool // what of these was noted for the sets of this ring
 }
 
 // absence is a replica that is absent or was.
@@ -88,23 +89,32 @@ func (g *gate) owe(f flight, set int32, o adaptive.Outcome, now time.Time) {
 
 // miss notes that what was written to a replica set is lost for a replica until it is repaired.
 func (g *gate) miss(replica string, set int32) {
-	ranges := g.debts.missed[replica]
-	if ranges == nil {
-		if g.debts.missed == nil {
-			g.debts.missed = map[string]map[tokenRange]bool{}
-		}
-		ranges = map[tokenRange]bool{}
-		g.debts.missed[replica] = ranges
+	d := &g.debts
+	if d.missed == nil {
+		d.missed = map[string]map[tokenRange]bool{}
 	}
+	if d.noted == nil {
+		d.noted = map[missedSet]bool{}
+	}
+	ranges := d.missed[replica]
+	if ranges == nil {
+		ranges = map[tokenRange]bool{}
+		d.missed[replica] = ranges
+	} else if d.noted[missedSet{replica, set}] {
+		return
+	}
+	d.noted[missedSet{replica, set}] = true
 	for i, p := range g.ring.points {
 		if p.set == set {
-			r := tokenRange{g.ring.points[(i+len(g.ring.points)-1)%len(g.ring.points)].token, p.token}
-			if ranges[r] {
-				return // the set was noted before
-			}
-			ranges[r] = true
+			ranges[tokenRange{g.ring.points[(i+len(g.ring.points)-1)%len(g.ring.points)].token, p.token}] = true
 		}
 	}
+}
+
+// missedSet is a replica set of this ring whose ranges are noted for a replica.
+type missedSet struct {
+	replica string
+	set     int32
 }
 
 // sighting is how a host looks at one moment to those who want to write.
@@ -189,6 +199,7 @@ func (g *gate) repaired(id string) {
 	defer g.mu.Unlock()
 	g.governor.Repaired(id)
 	delete(g.debts.missed, id)
+	clear(g.debts.noted)
 }
 
 // owed returns what every replica is owed, and the rate that the writer is held to, in mutations a second.

@@ -75,7 +75,7 @@ func (g *gate) since(t time.Time) int64 { return int64(t.Sub(g.origin)) }
 
 // follow makes the lanes those of a ring, when it is another.
 func (g *gate) follow(r *ring) {
-	if r == g.ring {
+	if r == g.ring || r.number < g.ring.number { // whoever asks may have looked before the last change
 		return
 	}
 	var waiting []*request
@@ -95,8 +95,9 @@ func (g *gate) follow(r *ring) {
 	for _, s := range g.sources {
 		clear(s.flows)
 	}
+	clear(g.debts.noted)
 	for _, q := range waiting {
-		if set := r.set(q.token); q.failures > 0 {
+		if set := r.set(q.token); q.attempts > 0 {
 			g.lanes[set].again = append(g.lanes[set].again, q)
 		} else {
 			g.lanes[set].put(g.sourceOf(q.from), set, q)
@@ -121,7 +122,7 @@ func (g *gate) put(r *ring, from *sink.Source, requests []request) {
 	s := g.sourceOf(from)
 	for i := range requests {
 		q := &requests[i]
-		set := r.set(q.token)
+		set := g.ring.set(q.token)
 		q.from = from
 		if f := s.flows[set]; f != nil && len(f.queue) > 0 {
 			f.meet(q)
@@ -312,11 +313,11 @@ func (g *gate) beginPulse() bool {
 // pulse does what time brings: limiters are ticked, repetitions that are due and paid for wait in their lanes again, and
 // what belongs to a context that has ended is returned, to be settled. It is called every 10 ms until it reports that
 // there is nothing left to wait for; the next put or putLater must see to it again.
-func (g *gate) pulse(r *ring, now time.Time) (ended []*request, idle bool) {
+func (g *gate) pulse(r *ring, now time.Time) (over []overdue, idle bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.follow(r)
-	for _, h := range r.hosts {
+	for _, h := range g.ring.hosts {
 		l := g.limiterOf(h, now)
 		l.Tick(now)
 		l.memory.observe(l.Limiter)
@@ -324,21 +325,19 @@ func (g *gate) pulse(r *ring, now time.Time) (ended []*request, idle bool) {
 	}
 	for len(g.later) > 0 && !g.later[0].due.After(now) {
 		q := g.later[0]
-		if ok, wait := g.budget.Take(q.repetition, now); !ok && !g.probes(q, now) {
-			q.due = now.Add(wait)
-			heap.Fix(&g.later, 0)
-			continue
+		if ok, _ := g.budget.Take(q.repetition, now); !ok && !g.probes(q, now) {
+			break // what comes after it may cost less, and would keep it from ever being paid for
 		}
 		heap.Pop(&g.later)
 		g.repeat(q)
 	}
 	if now.Sub(g.swept) >= sweepEvery {
 		g.swept = now
-		ended = g.sweep()
+		over = g.sweep()
 	}
 	idle = g.inFlight == 0 && g.waiting == 0 && len(g.later) == 0
 	g.pulsing = !idle
-	return ended, idle
+	return over, idle
 }
 
 // news returns what there is to say of the hosts' limits since the last time.
@@ -363,34 +362,52 @@ func (g *gate) probes(q *request, now time.Time) bool {
 	if g.waiting > 0 {
 		return false // others do that
 	}
-	return slices.ContainsFunc(g.ring.sets[g.ring.set(q.token)], func(h *host) bool {
-		l := g.limiterOf(h, now)
-		return h.up.Load() && l.State() == adaptive.Quarantined && l.Room() > 0
+	hosts := g.ring.sets[g.ring.set(q.token)]
+	quarantined := func(h *host) bool { return g.limiterOf(h, now).State() == adaptive.Quarantined }
+	elsewhere := slices.ContainsFunc(hosts, func(h *host) bool { return h.up.Load() && !quarantined(h) })
+	return slices.ContainsFunc(hosts, func(h *host) bool {
+		return h.up.Load() && quarantined(h) && g.limiterOf(h, now).Room() > 0 && (h != q.failedAt || !elsewhere)
 	})
 }
 
 // sweepEvery is the pause between two looks for what belongs to contexts that have ended.
 const sweepEvery = 100 * time.Millisecond
 
+// overdue is a request whose context has ended, and why. A context that was ended by its clock may look alive again later.
+type overdue struct {
+	*request
+	cause error
+}
+
 // sweep takes out what belongs to contexts that have ended, and forgets sources of which nothing waits. All requests of a source
 // have one context.
-func (g *gate) sweep() (out []*request) {
-	over := func(q *request) bool { return ended(q.ctx) != nil }
+func (g *gate) sweep() (out []overdue) {
 	take := func(q *request) bool {
-		if !over(q) {
-			return false
+		cause := ended(q.ctx)
+		if cause != nil {
+			out = append(out, overdue{q, cause})
 		}
-		out = append(out, q)
-		return true
+		return cause != nil
 	}
 	for key, s := range g.sources {
 		waits := false
+		var cause error
 		for set, f := range s.flows {
-			if len(f.queue) > 0 && over(f.queue[0]) {
-				out = append(out, f.queue...)
-				g.lanes[set].leave(f)
+			if len(f.queue) == 0 {
+				continue
 			}
-			waits = waits || len(f.queue) > 0
+			if cause == nil {
+				cause = ended(f.queue[0].ctx)
+			}
+			if cause == nil {
+				waits = true
+				continue
+			}
+			for _, q := range f.queue {
+				out = append(out, overdue{q, cause})
+			}
+			g.lanes[set].leave(f)
+			delete(s.flows, set) // with what it remembers of them
 		}
 		if !waits {
 			delete(g.sources, key)

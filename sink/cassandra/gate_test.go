@@ -351,6 +351,99 @@ func TestAnotherRingTakesOverWhatWaits(t *testing.T) {
 	}
 }
 
+// A record that is being blamed stands alone, whatever becomes of the topology meanwhile: who stood beside it would be
+// parked with it.
+func TestNothingJoinsWhatWasSentBefore(t *testing.T) {
+	for name, again := range map[string]func(*gateWorld, flight){
+		"under suspicion": func(w *gateWorld, f flight) {
+			f.suspicion = errors.New("invalid")
+			w.gate.putAgain(f.request)
+		},
+		"at its retrial": func(w *gateWorld, f flight) {
+			f.retrial = true
+			w.gate.putAgain(f.request)
+		},
+	} {
+		a := &host{id: "a"}
+		w := newGateWorld(t, 1, a)
+		source := new(sink.Source)
+		put := func() {
+			writes, _ := writesOf([][]view.Mutation{changeOf("row", "a")})
+			w.gate.put(w.ring, source, plan(t.Context(), w.tables, w.ring, writes))
+		}
+		put()
+		f := w.mustNext()
+		w.gate.done(f, adaptive.Ignored, w.now)
+		f.attempts++
+		again(w, f)
+		w.ring = newRing([]*host{a}, replication{}) // the same hosts, told anew
+		put()
+		if got := w.mustNext(); got.request != f.request || len(got.parts) != 1 {
+			t.Errorf("%s: %d mutations are sent together", name, len(got.parts))
+		}
+	}
+}
+
+// Whoever looked at the topology before it changed does not bring the old one back, and with it limits that are forgotten.
+func TestAnOlderRingIsNotFollowed(t *testing.T) {
+	a, b := &host{id: "a"}, &host{id: "b"}
+	w := newGateWorld(t, 1, a)
+	before := w.ring
+	b.up.Store(true)
+	w.ring = newRing([]*host{a, b}, replication{})
+	w.ring.number = 1
+	w.put(new(sink.Source), 2)
+	w.mustNext()
+	w.gate.put(before, new(sink.Source), nil)
+	if len(w.gate.ring.hosts) != 2 {
+		t.Error("an older ring was followed")
+	}
+}
+
+// A host in quarantine whose turn it is comes before hosts with nothing to do, or nobody would find out that it is back.
+func TestAProbeComesBeforeIdleHosts(t *testing.T) {
+	a, b := &host{id: "a"}, &host{id: "b"}
+	w := newGateWorld(t, 8, a, b)
+	w.gate.limiterOf(b, w.now)
+	l := w.gate.limiterOf(a, w.now)
+	for range 3 {
+		l.Done(l.Send(w.now), adaptive.Lost, w.now)
+	}
+	w.pass(5 * time.Second)
+	w.put(new(sink.Source), 1)
+	if f := w.mustNext(); f.host != a {
+		t.Errorf("the write went to %s", f.host.id)
+	}
+}
+
+// A repetition that cannot be paid for is not overtaken by cheaper ones for ever.
+func TestRepetitionsArePaidForInTurn(t *testing.T) {
+	w := newGateWorld(t, 1000, &host{id: "a"}, &host{id: "b"})
+	for ok, _ := w.gate.budget.Take(adaptive.SlowDown, w.now); ok; ok, _ = w.gate.budget.Take(adaptive.SlowDown, w.now) {
+	}
+	w.put(new(sink.Source), 41)
+	var dear *request
+	for i := range 41 {
+		f := w.mustNext()
+		kind := adaptive.SlowDown
+		if i == 0 {
+			dear, kind = f.request, adaptive.Transient
+		}
+		w.gate.done(f, adaptive.Ignored, w.now)
+		f.failures++
+		w.gate.putLater(f.request, kind, w.now)
+	}
+	dear.due = w.now
+	slices.SortFunc(w.gate.later, func(a, b *request) int { return a.due.Compare(b.due) })
+	w.pass(10 * time.Second)
+	for f, ok := w.next(); ok; f, ok = w.next() {
+		if f.request == dear {
+			return
+		}
+	}
+	t.Error("it was not repeated within ten seconds")
+}
+
 func TestARaisedBoundServesThoseWhoWait(t *testing.T) {
 	w := newGateWorld(t, 1, &host{id: "a"})
 	w.put(new(sink.Source), 3)

@@ -141,7 +141,7 @@ func (g *gate) pressure(r *ring, now time.Time) Pressure {
 	}
 	p.Cap, p.Capped = g.governor.Cap(now)
 	known := map[string]*host{}
-	for _, h := range r.hosts {
+	for _, h := range g.ring.hosts {
 		known[h.id] = h
 		p.Hosts = append(p.Hosts, g.hostPressure(h, now))
 	}

@@ -187,9 +187,10 @@ func (r *request) statements(out []statement) []statement {
 	return out
 }
 
-// takes reports whether there is room for another mutation of a partition that the request writes to already.
+// takes reports whether there is room for another mutation of a partition that the request writes to already. One that was
+// sent before may be on its way to being blamed, and nobody else is to stand beside it.
 func (r *request) takes(p part) bool {
-	return len(r.parts) < maxRequestParts && r.size+p.mutation.Size() <= maxRequestBytes
+	return r.attempts == 0 && len(r.parts) < maxRequestParts && r.size+p.mutation.Size() <= maxRequestBytes
 }
 
 // moveTo moves the mutation at i to another request. Neither may be on its way.

@@ -14,6 +14,7 @@ import (
 // hosts. The replicas in a datacenter depend on nothing outside it. A ring does not change; another topology is another
 // ring.
 type ring struct {
+	number uint64 // a later topology has a higher one
 	hosts  []*host
 	points []point   // by token, ascending
 	sets   [][]*host // the replica sets there are, each once, by host id within

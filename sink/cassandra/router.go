@@ -145,7 +145,9 @@ func (r *router) renew() {
 	if r.replication != nil {
 		known = r.replication()
 	}
-	r.ring.Store(newRing(hosts, known))
+	next := newRing(hosts, known)
+	next.number = r.ring.Load().number + 1
+	r.ring.Store(next)
 }
 
 type pinnedHostKey struct{}

@@ -21,6 +21,8 @@ const (
 	maxCandidates = 3
 	// unknownTries bounds the repeats of a failure that nobody classified.
 	unknownTries = 5
+	// maxIdle bounds the workers that are kept for their memory.
+	maxIdle = 256
 	// complainEvery is how many attempts of one request pass between two lines in the log.
 	complainEvery = 8
 	// schemaCheckTimeout bounds the look at the schema that follows a refused statement.
@@ -136,7 +138,7 @@ func (w *Writer) keepTime() {
 		for now := range ticker.C {
 			over, idle := w.gate.pulse(w.ring(), now)
 			for _, r := range over {
-				r.settle(ended(r.ctx))
+				r.settle(r.cause)
 			}
 			for _, moved := range w.gate.news(now) {
 				w.config.Log.Info("limit of a host changed", moved.fields()...)
@@ -178,7 +180,9 @@ func (w *worker) work(f flight) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.idle = append(w.idle, w)
+	if len(w.idle) < maxIdle {
+		w.idle = append(w.idle, w)
+	}
 }
 
 // send sends a request once, gives its permit back, and sees to what follows from the outcome.
@@ -194,6 +198,7 @@ func (w *worker) send(f flight) {
 	} else { // every column unset: it writes nothing. Its stamp is the least there is.
 		w.statements = append(w.statements[:0], statement{table: r.parts[0].table, key: r.parts[0].mutation.Key, stamp: 1})
 	}
+	defer func() { clear(w.statements) }() // what was sent is not to be kept
 	f.hint = hintBytes(w.statements, r.batched(w.statements))
 	start := time.Now()
 	err := w.Writer.execute(w, pin(r.ctx, f.host), r, w.statements)
