@@ -332,6 +332,28 @@ func TestWhatBelongsToAnEndedContextIsReturned(t *testing.T) {
 	}
 }
 
+// A context that was ended by its clock may look alive again when its request is settled: it is settled with what was seen.
+func TestWhatWasSweptKeepsItsCause(t *testing.T) {
+	w := newGateWorld(t, 1, &host{id: "a"})
+	lost := errors.New("lease lost")
+	ctx := &reviving{Context: t.Context(), err: lost}
+	writes, _ := writesOf([][]view.Mutation{changeOf("1", "a")})
+	w.gate.put(w.ring, new(sink.Source), plan(ctx, w.tables, w.ring, writes))
+	over, _ := w.gate.pulse(w.ring, w.now.Add(sweepEvery))
+	ctx.err = nil
+	if len(over) != 1 || !errors.Is(over[0].cause, lost) {
+		t.Errorf("swept: %v", over)
+	}
+}
+
+// reviving is a context that ends and goes on.
+type reviving struct {
+	context.Context
+	err error
+}
+
+func (r *reviving) Err() error { return r.err }
+
 func TestAnotherRingTakesOverWhatWaits(t *testing.T) {
 	a, b := &host{id: "a"}, &host{id: "b"}
 	w := newGateWorld(t, 1, a)
