@@ -24,9 +24,9 @@
 //   - The idle latency is measured, by letting the host run almost empty for a moment every ten seconds. A baseline
 //     that is learnt from loaded latencies drifts with them. All hosts are drained at the same multiples of the wall
 //     clock, because each replica works for every coordinator: a host that is drained alone sees the others' queues.
-//   - What several drains saw is kept together, until one is off by more than chance explains. A host that does much less than
-//     usual and takes longer for it has changed, and is drained within half a second; one that is faster than when it was idle
-//     needs no drain to be believed.
+//   - What several drains saw is kept together, until one is off by more than chance explains. When more than half of the
+//     hosts do much less than usual and take longer for it the cluster has changed, and all are drained within half a second, see
+//     [Peers]; a host that is faster than when it was idle needs no drain to be believed.
 //   - The limit does not grow while it is not used.
 //
 // A host that acknowledges nothing is quarantined: it gets single real writes with growing pauses until it answers again.

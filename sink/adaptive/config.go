@@ -33,6 +33,7 @@ type Variant struct {
 	NoMemory      bool    // each window is taken for itself
 	NoDrain       bool    // the idle latency is never measured
 	LonelyDrain   bool    // each host is drained at a time of its own
+	LonelyAlarm   bool    // a host is drained early on its own suspicion
 	LoadedBase    bool    // the idle latency is an average of loaded ones
 }
 

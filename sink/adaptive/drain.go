@@ -24,7 +24,7 @@ const (
 
 	// A host changed when its rate is below slowerBy and its latency above longerBy of what is usual, or when it is busy and
 	// takes less than fasterBy of its idle latency.
-	slowerBy = 0.65
+	slowerBy = 0.7
 	longerBy = 1.2
 	fasterBy = 0.8
 
@@ -83,7 +83,7 @@ func (s *latencies) median() time.Duration {
 // planDrain sets the next time to a multiple of the wall clock, the same for all hosts of all daemons whose clocks agree. What follows a
 // change of the host ends at a multiple too, so that hosts which saw it at different moments end it together.
 func (l *Limiter) planDrain() {
-	wall := l.origin.UnixNano() + l.now
+	wall := l.wall()
 	changed := wall - l.now + l.drain.changed
 	every := drainEvery
 	switch {
@@ -100,23 +100,36 @@ func (l *Limiter) planDrain() {
 }
 
 // hostChanged brings the next drains forward.
-func (l *Limiter) hostChanged() {
-	l.drain.changed, l.drain.windows = l.now, 0
+func (l *Limiter) hostChanged() { l.changedAt(l.now) }
+
+// heed does the same when the peers have found that the whole cluster changed.
+func (l *Limiter) heed() {
+	if changed := l.peers.changed - l.origin.UnixNano(); changed > l.drain.changed {
+		l.changedAt(changed)
+	}
+}
+
+func (l *Limiter) changedAt(moment int64) {
+	l.drain.changed, l.drain.windows = moment, 0
 	l.planDrain()
 }
 
-// drainSoon looks whether a host that is kept busy does less than usual and takes longer for it. One of them alone is the doing of other
+// compare looks whether a host that is kept busy does less than usual and takes longer for it. One of them alone is the doing of other
 // hosts, which grow or shrink beside this one; under the law, whose limit goes down with the latency up, both together are the host's
-// own: its idle latency is another. All hosts that see the change meet at the same multiple. A host that became faster shows it without a
-// drain.
-func (l *Limiter) drainSoon(rate float64) {
+// own: its idle latency is another, which is believed when its peers say so too. A host that became faster shows it without a drain.
+func (l *Limiter) compare(rate float64) {
 	d := &l.drain
 	d.windows++
 	quick, slow := max(quickGain, 1/float64(d.windows)), max(usualGain, 1/float64(d.windows))
 	d.quick.approach(pace{rate, float64(l.p50)}, quick)
 	d.usual.approach(d.quick, slow)
 	if d.windows >= paceWindows && d.quick.rate < slowerBy*d.usual.rate && d.quick.latency > longerBy*d.usual.latency {
-		l.hostChanged()
+		if l.config.Variant.LonelyAlarm {
+			l.hostChanged()
+		} else {
+			l.peers.suspect(l)
+			l.heed()
+		}
 	}
 }
 

@@ -55,7 +55,8 @@ func (c GovernorConfig) Validate() error {
 const (
 	rateWindow  = 250 * time.Millisecond
 	tokensAhead = 50 * time.Millisecond // how much of a second's rate may leave at once
-	freely      = 0.9                   // below a tenth of the budget nothing is capped
+	freely      = 0.1                   // of the budget: below it nothing is capped
+	full        = 0.99                  // of the budget: the rate is at its floor, and what is under way may use the rest
 	lowestRate  = 1                     // a second; a rate of 0 would never find out that it may rise
 )
 
@@ -63,7 +64,7 @@ const (
 // own tables show hints only once their file is closed, so that the count is made here, from what is sent: each attempt whose
 // replicas hold an absent one, whether it was acknowledged or not, since a coordinator that timed out has stored its hint too.
 //
-//	u = clamp((1 - owed/Budget)/0.9, 0, 1)      cap = floor + u · (taken - floor)      floor = Floor · taken
+//	u = clamp((0.99 - owed/Budget)/0.89, 0, 1)      cap = floor + u · (taken - floor)      floor = Floor · taken
 //
 // with owed of the replica that is owed most, and taken the rate that the surviving quorum took when it was last not capped. Past
 // the hint window the writer goes on; what is sent from then on needs a repair, and is recorded as a span of time.
@@ -268,7 +269,7 @@ func (g *Governor) share(now time.Time) float64 {
 			most = max(most, d.owed+d.others)
 		}
 	}
-	return clamp((1-most/float64(g.config.Budget))/freely, 0, 1)
+	return clamp((full-most/float64(g.config.Budget))/(full-freely), 0, 1)
 }
 
 // replay takes off what a replica that is back was given since: of this process's hints the part that they are of all.

@@ -31,6 +31,7 @@ type Limiter struct {
 	origin time.Time
 	now    int64 // the latest now, in nanoseconds since origin; all times below are such
 	jitter *rand.Rand
+	peers  *Peers
 
 	limit   float64
 	flights flights
@@ -66,17 +67,22 @@ type Limiter struct {
 }
 
 // NewLimiter is a limiter with the configuration's first limit. The jitter draws the pauses between the single writes of
-// a quarantine, and is the limiter's alone. A configuration that [Config.Validate] refuses panics.
-func NewLimiter(c Config, now time.Time, jitter *rand.Rand) *Limiter {
+// a quarantine, and is the limiter's alone. The peers are those of the other hosts of the cluster; nil is for a limiter without any.
+// A configuration that [Config.Validate] refuses panics.
+func NewLimiter(c Config, now time.Time, jitter *rand.Rand, peers *Peers) *Limiter {
 	if err := c.Validate(); err != nil {
 		panic("adaptive: " + err.Error())
 	}
 	c = c.withDefaults()
+	if peers == nil {
+		peers = NewPeers()
+	}
 	l := &Limiter{
-		config: c, origin: now, jitter: jitter, limit: float64(c.Start),
+		config: c, origin: now, jitter: jitter, peers: peers, limit: float64(c.Start),
 		flights: newFlights(64), trim: 1,
 	}
 	l.drain.restore = l.limit
+	peers.limiters[l] = true
 	l.planDrain()
 	return l
 }
@@ -206,6 +212,7 @@ func (l *Limiter) Tick(now time.Time) {
 				l.close()
 			}
 		}
+		l.heed()
 		l.drainIfDue()
 	case Draining:
 		if l.silent() {
@@ -314,7 +321,7 @@ func (l *Limiter) close() {
 	used, rate := l.used(), float64(l.acked)/time.Duration(l.now-l.opened).Seconds()
 	l.step(d)
 	if used && l.samples.n > 0 {
-		l.drainSoon(rate)
+		l.compare(rate)
 	}
 	l.open()
 }

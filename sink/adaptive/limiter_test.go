@@ -12,7 +12,7 @@ import (
 
 var origin = time.Unix(1_700_000_003, 0)
 
-func newTest(c Config) *Limiter { return NewLimiter(c, origin, rand.New(rand.NewPCG(1, 2))) }
+func newTest(c Config) *Limiter { return NewLimiter(c, origin, rand.New(rand.NewPCG(1, 2)), nil) }
 
 // load keeps a limiter full with attempts of one latency, from a time until another, and returns that.
 func load(l *Limiter, now time.Time, d, latency time.Duration, o Outcome) time.Time {
@@ -174,7 +174,7 @@ func TestBaselineDriftUnderLoad(t *testing.T) {
 }
 
 func TestHostsDrainAtTheSameTimes(t *testing.T) {
-	limiters := []*Limiter{newTest(Config{Max: 20}), NewLimiter(Config{Max: 20}, origin.Add(777*time.Millisecond), rand.New(rand.NewPCG(5, 5)))}
+	limiters := []*Limiter{newTest(Config{Max: 20}), NewLimiter(Config{Max: 20}, origin.Add(777*time.Millisecond), rand.New(rand.NewPCG(5, 5)), nil)}
 	var due []time.Time
 	for _, l := range limiters {
 		load(l, l.origin, 25*time.Second, 2*time.Millisecond, Success)
@@ -229,11 +229,11 @@ func TestOnlyAHostThatDoesLessAndTakesLongerIsDrainedEarly(t *testing.T) {
 		usual := l.drain.due
 		l.p50 = 4 * time.Millisecond
 		for range paceWindows {
-			l.drainSoon(1000)
+			l.compare(1000)
 		}
 		l.p50 = c.latency
 		for range 20 {
-			l.drainSoon(c.rate)
+			l.compare(c.rate)
 		}
 		if early := l.drain.due < usual && l.drain.due-l.now <= int64(drainEveryFirst); early != c.early {
 			t.Errorf("%g writes/s in %s each: drained early %t, want %t", c.rate, c.latency, early, c.early)

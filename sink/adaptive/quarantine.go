@@ -68,6 +68,7 @@ func (l *Limiter) isolate(why Reason) {
 	l.quarantine = quarantine{healthy: l.bound(healthy), pause: firstPause, inFlight: l.quarantine.inFlight}
 	l.quarantine.plan(l)
 	l.state = Quarantined
+	l.peers.limiters[l] = false
 	l.lost, l.failing = 0, 0
 	l.decide(l.bound(float64(l.config.Min)), Decision{Reason: why, Factor: 1})
 }
@@ -94,6 +95,7 @@ func (l *Limiter) answered(p Permit, o Outcome, elapsed int64) {
 		return
 	}
 	l.state = Normal
+	l.peers.limiters[l] = true
 	l.epoch = l.now
 	l.open()
 	l.planDrain()

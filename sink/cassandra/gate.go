@@ -2,7 +2,6 @@ package cassandra
 
 import (
 	"container/heap"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -28,6 +27,7 @@ type gate struct {
 	origin   time.Time
 
 	limiters map[*host]*limited
+	peers    *adaptive.Peers
 
 	ring     *ring
 	lanes    []lane            // by replica set
@@ -66,7 +66,7 @@ func newGate(limits adaptive.Config, debt adaptive.GovernorConfig, now time.Time
 		limits: limits, budget: adaptive.NewBudget(now), governor: adaptive.NewGovernor(debt, now),
 		jitter: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), origin: now,
 		ring: newRing(nil, replication{}), lanes: make([]lane, 1), sources: map[*sink.Source]*source{},
-		limiters: map[*host]*limited{}, debts: debts{config: debt},
+		limiters: map[*host]*limited{}, peers: adaptive.NewPeers(), debts: debts{config: debt},
 	}
 }
 
@@ -91,7 +91,12 @@ func (g *gate) follow(r *ring) {
 			g.lanesOf[h] = append(g.lanesOf[h], int32(set))
 		}
 	}
-	maps.DeleteFunc(g.limiters, func(h *host, _ *limited) bool { return !slices.Contains(r.hosts, h) })
+	for h, l := range g.limiters {
+		if !slices.Contains(r.hosts, h) {
+			g.peers.Forget(l.Limiter)
+			delete(g.limiters, h)
+		}
+	}
 	for _, s := range g.sources {
 		clear(s.flows)
 	}
@@ -260,7 +265,7 @@ func (g *gate) choose(hosts []*host, failedAt *host, now time.Time) *host {
 func (g *gate) limiterOf(h *host, now time.Time) *limited {
 	l := g.limiters[h]
 	if l == nil {
-		l = &limited{Limiter: adaptive.NewLimiter(g.limits, now, rand.New(rand.NewPCG(g.jitter.Uint64(), g.jitter.Uint64())))}
+		l = &limited{Limiter: adaptive.NewLimiter(g.limits, now, rand.New(rand.NewPCG(g.jitter.Uint64(), g.jitter.Uint64())), g.peers)}
 		l.memory.begin(l.Limiter)
 		g.limiters[h] = l
 	}

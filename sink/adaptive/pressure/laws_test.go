@@ -84,8 +84,9 @@ func (p perCluster) limit(int) (float64, bool) {
 type ours struct{ *adaptive.Limiter }
 
 func newOurs(seed uint64, c adaptive.Config) rival {
+	peers := adaptive.NewPeers()
 	return newPerHost(func(host int) limiter {
-		return ours{adaptive.NewLimiter(c, start, rand.New(rand.NewPCG(seed, uint64(host))))}
+		return ours{adaptive.NewLimiter(c, start, rand.New(rand.NewPCG(seed, uint64(host))), peers)}
 	})
 }
 

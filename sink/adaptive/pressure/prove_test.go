@@ -39,7 +39,7 @@ func variant(name string, v adaptive.Variant) contestant {
 var theLaw = variant("the law", adaptive.Variant{})
 
 func newClusterWide(seed uint64, _ scenario) rival {
-	return perCluster{ours{adaptive.NewLimiter(adaptive.Config{}, start, rand.New(rand.NewPCG(seed, 0)))}}
+	return perCluster{ours{adaptive.NewLimiter(adaptive.Config{}, start, rand.New(rand.NewPCG(seed, 0)), nil)}}
 }
 
 // ablations are the law without each of its parts.
@@ -60,6 +60,7 @@ var ablations = []contestant{
 	variant("no epochs", adaptive.Variant{NoEpochs: true}),
 	variant("no drains", adaptive.Variant{NoDrain: true}),
 	variant("lonely drains", adaptive.Variant{LonelyDrain: true}),
+	variant("lonely alarms", adaptive.Variant{LonelyAlarm: true}),
 	variant("base learnt under load", adaptive.Variant{LoadedBase: true}),
 }
 
