@@ -83,26 +83,14 @@ func (r *rig) naive(ctx context.Context, s scenario) (report.Result, error) {
 // search finds the fixed limit for each host that gets most through a fault: workers of one host each take the next request there is,
 // and one that fails is left to whoever is next. Every node is a replica of every row, so all workers may take all requests.
 func (r *rig) search(ctx context.Context, s scenario) (result report.Result, err error) {
-	replay, err := recording.Open(r.recorded.File, false)
+	p, err := r.newPuller()
 	if err != nil {
 		return result, err
 	}
-	var sessions [zones.Count]*gocql.Session
-	for i := range zones.Count {
-		host := r.network.Clients(i).String()
-		sessions[i], err = r.session(nil, func(c *gocql.ClusterConfig) {
-			c.Hosts = []string{host}
-			c.Timeout = naiveTimeout
-			c.HostFilter = gocql.WhiteListHostFilter(host)
-		})
-		if err != nil {
-			return result, err
-		}
-		defer sessions[i].Close()
-	}
-	result = report.Result{Writer: report.Fixed, At: time.Now().UTC().Truncate(time.Second), Limits: map[int]float64{}}
+	defer p.close()
+	result = report.Result{Writer: report.Fixed, At: time.Now().UTC().Truncate(time.Second), Limits: map[int]report.Tried{}}
 	for _, limit := range triedLimits {
-		if result.Limits[limit], err = r.try(ctx, s, func(ctx context.Context) float64 { return pull(ctx, replay, sessions[:], limit) }); err != nil {
+		if result.Limits[limit], err = r.try(ctx, s, func(ctx context.Context) report.Tried { return p.pull(ctx, limit) }); err != nil {
 			return result, err
 		}
 	}
@@ -110,46 +98,85 @@ func (r *rig) search(ctx context.Context, s scenario) (result report.Result, err
 }
 
 // try measures over one fault, from its first second, as the daemon was measured: what servers do changes while a fault lasts.
-func (r *rig) try(ctx context.Context, s scenario, goodput func(context.Context) float64) (float64, error) {
+func (r *rig) try(ctx context.Context, s scenario, pull func(context.Context) report.Tried) (report.Tried, error) {
 	if s.fault.begin == nil {
 		trying, cancel := context.WithTimeout(ctx, tryTime)
 		defer cancel()
-		return goodput(trying), context.Cause(ctx)
+		return pull(trying), context.Cause(ctx)
 	}
 	if err := s.fault.begin(ctx, r, load{}); err != nil {
-		return 0, errors.Join(err, r.mend(s))
+		return report.Tried{}, errors.Join(err, r.mend(s))
 	}
 	trying, cancel := context.WithTimeout(ctx, faultTime*time.Second)
 	defer cancel()
-	rate := goodput(trying)
+	tried := pull(trying)
 	if err := errors.Join(context.Cause(ctx), r.mend(s)); err != nil {
-		return 0, err
+		return report.Tried{}, err
 	}
-	return rate, r.calm(ctx)
+	return tried, r.calm(ctx)
 }
 
-// pull sends until ctx ends with so many requests in flight to each host, and returns the rows acknowledged in a second.
-func pull(ctx context.Context, replay *recording.Replay, sessions []*gocql.Session, limit int) float64 {
-	var next, rows atomic.Int64
-	again := make(chan int, len(sessions)*limit) // no worker has more than one that failed
+// puller has a session of the bare driver to each host. They are opened before a fault, in which some hosts could not be reached.
+type puller struct {
+	tally    *tally
+	replay   *recording.Replay
+	sessions [zones.Count]*gocql.Session
+}
+
+func (r *rig) newPuller() (_ *puller, err error) {
+	p := &puller{tally: newTally()}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	if p.replay, err = recording.Open(r.recorded.File, false); err != nil {
+		return nil, err
+	}
+	for i := range p.sessions {
+		host := r.network.Clients(i).String()
+		if p.sessions[i], err = r.session(p.tally, func(c *gocql.ClusterConfig) {
+			c.Hosts = []string{host}
+			c.Timeout = naiveTimeout
+			c.HostFilter = gocql.WhiteListHostFilter(host)
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func (p *puller) close() {
+	for _, s := range p.sessions {
+		if s != nil {
+			s.Close()
+		}
+	}
+}
+
+// pull sends until ctx ends with so many requests in flight to each host.
+func (p *puller) pull(ctx context.Context, limit int) report.Tried {
+	p.tally.restart()
+	began := p.tally.began
+	var next atomic.Int64
+	again := make(chan int, len(p.sessions)*limit) // no worker has more than one that failed
 	take := func() int {
 		select {
 		case i := <-again:
 			return i
 		default:
-			return int(next.Add(1)-1) % replay.Len()
+			return int(next.Add(1)-1) % p.replay.Len()
 		}
 	}
-	began := time.Now()
 	var sending sync.WaitGroup
-	for _, session := range sessions {
+	for _, session := range p.sessions {
 		for range limit {
 			sending.Go(func() { // ends with ctx
 				for ctx.Err() == nil {
 					i := take()
-					q := replay.Request(i)
+					q := p.replay.Request(i)
 					if send(ctx, session, q) == nil {
-						rows.Add(int64(len(q.Statements)))
+						p.tally.applied(len(q.Statements))
 						continue
 					}
 					again <- i
@@ -159,7 +186,8 @@ func pull(ctx context.Context, replay *recording.Replay, sessions []*gocql.Sessi
 		}
 	}
 	sending.Wait()
-	return float64(rows.Load()) / time.Since(began).Seconds()
+	result := p.tally.result(began, time.Now(), 0)
+	return report.Tried{Rows: result.Goodput(), P99: result.FaultP99()}
 }
 
 // session opens one of the bare driver.
@@ -217,6 +245,13 @@ type tallied struct {
 }
 
 func newTally() *tally { return &tally{began: time.Now()} }
+
+// restart forgets everything.
+func (t *tally) restart() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.began, t.seconds, t.dropped = time.Now(), nil, 0
+}
 
 // at must be called with the lock held.
 func (t *tally) at(moment time.Time) *tallied {

@@ -121,7 +121,7 @@ func run(scenario int, writer string, rate float64) Result {
 }
 
 func TestGoalsFindWhatIsNotReached(t *testing.T) {
-	best := Result{Scenario: 2, Writer: Fixed, Limits: map[int]float64{4: 900, 8: 1000, 16: 800}}
+	best := Result{Scenario: 2, Writer: Fixed, Limits: map[int]Tried{4: {900, 50}, 8: {1000, 100}, 16: {1100, 101}}}
 	owed := run(4, Daemon, 1000)
 	owed.Debt, owed.Hints = []float64{0, 9 << 20, 100}, []int64{1 << 20, 11 << 20, 2 << 20}
 	right := []Result{run(2, Daemon, 950), run(2, Naive, 50), best, owed}
@@ -159,7 +159,7 @@ func TestTheReportGrowsOverSeveralCalls(t *testing.T) {
 	if err := Render(dir); err == nil {
 		t.Error("there is nothing to render")
 	}
-	for _, r := range []Result{run(2, Daemon, 1000), run(2, Naive, 10), run(2, Daemon, 3000), {Scenario: 2, Writer: Fixed, Limits: map[int]float64{8: 100, 4: 200}}} {
+	for _, r := range []Result{run(2, Daemon, 1000), run(2, Naive, 10), run(2, Daemon, 3000), {Scenario: 2, Writer: Fixed, Limits: map[int]Tried{8: {100, 20}, 4: {200, 10}}}} {
 		if err := Append(filepath.Join(dir, ResultsFile), r); err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +171,7 @@ func TestTheReportGrowsOverSeveralCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"| 2 one node frozen | 2 | 2000 (1000 to 3000) |", "| 2 one node frozen | 1 | 10 |", "4: 200, 8: 100", "(scenario-2.svg)"} {
+	for _, part := range []string{"| 2 one node frozen | 2 | 2000 (1000 to 3000) |", "| 2 one node frozen | 1 | 10 |", "4: 200 (10), 8: 100 (20)", "(scenario-2.svg)"} {
 		if !strings.Contains(string(page), part) {
 			t.Errorf("%q is not in\n%s", part, page)
 		}

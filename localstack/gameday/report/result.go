@@ -56,8 +56,14 @@ type Result struct {
 	GivenUp      float64 `json:"given_up,omitzero"` // rows that the naive writer has dropped
 	Events       int     `json:"events,omitzero"`   // held against the oracle
 
-	// Limits is the goodput in rows/s of each fixed limit that was tried.
-	Limits map[int]float64 `json:"limits,omitzero"`
+	// Limits is what each fixed limit that was tried came to.
+	Limits map[int]Tried `json:"limits,omitzero"`
+}
+
+// Tried is what a fixed limit came to.
+type Tried struct {
+	Rows float64 `json:"rows"`   // acknowledged a second
+	P99  float64 `json:"p99_ms"` // median by second
 }
 
 // Right tells whether every row is as it has to be and nothing was parked.
@@ -77,11 +83,23 @@ func (r Result) Before() float64 { return mean(window(r.Rows, r.From/2, r.From))
 // Goodput is the mean of rows/s over the fault.
 func (r Result) Goodput() float64 { return mean(window(r.Rows, r.From, r.To)) }
 
-// Best is the best fixed limit and its goodput.
+// MostP99 is what the daemon keeps the 99th percentile under, by default, in milliseconds. A fixed limit that does not is no choice.
+const MostP99 = 100.0
+
+// Best is the fixed limit with the most goodput of those that keep p99 under [MostP99]; 0 if none does.
 func (r Result) Best() (limit int, goodput float64) {
-	for l, g := range r.Limits {
-		if g > goodput || g == goodput && l < limit {
-			limit, goodput = l, g
+	return r.best(func(t Tried) bool { return t.P99 <= MostP99 })
+}
+
+// Fastest is the one with the most goodput, whatever its p99.
+func (r Result) Fastest() (limit int, goodput float64) {
+	return r.best(func(Tried) bool { return true })
+}
+
+func (r Result) best(allowed func(Tried) bool) (limit int, goodput float64) {
+	for l, t := range r.Limits {
+		if allowed(t) && (t.Rows > goodput || t.Rows == goodput && l < limit) {
+			limit, goodput = l, t.Rows
 		}
 	}
 	return limit, goodput
@@ -149,9 +167,9 @@ func (r Result) rounded() Result {
 		}
 		*series = out
 	}
-	limits := map[int]float64{}
-	for l, g := range r.Limits {
-		limits[l] = math.Round(g)
+	limits := map[int]Tried{}
+	for l, t := range r.Limits {
+		limits[l] = Tried{math.Round(t.Rows), math.Round(t.P99)}
 	}
 	r.Limits = limits
 	return r
@@ -183,7 +201,8 @@ func Read(name string) ([]Result, error) {
 func (r Result) String() string {
 	if r.Writer == Fixed {
 		limit, goodput := r.Best()
-		return fmt.Sprintf("the best fixed limit is %d a host, with %.0f rows/s", limit, goodput)
+		fastest, most := r.Fastest()
+		return fmt.Sprintf("the best fixed limit is %d a host, with %.0f rows/s; whatever its p99, %d with %.0f", limit, goodput, fastest, most)
 	}
 	text := fmt.Sprintf("%s: %.0f rows/s in the fault, %.0f before; %.3f attempts a success; errors %v; hints %.0f in %.1f MiB",
 		r.Writer, r.Goodput(), r.Before(), r.AttemptsPerSuccess(), r.Errors, r.HintsWritten, float64(r.HintBytes())/(1<<20))
