@@ -95,7 +95,7 @@ func (s *shard) run(fetch, work context.Context) error {
 	work, abort := context.WithCancelCause(work)
 	defer abort(nil)
 	s.abort = abort
-	work = leased{work, s.lease}
+	work = leased{work, s.lease, abort}
 	fetch, stop := context.WithCancelCause(fetch)
 	defer stop(nil)
 	var watching sync.WaitGroup
@@ -115,17 +115,16 @@ func (s *shard) run(fetch, work context.Context) error {
 type leased struct {
 	context.Context
 	lease *lease
+	abort context.CancelCauseFunc // ends Context
 }
 
-// Err implements context.Context.
+// Err implements context.Context. It ends the context for good: a renewal that is answered late may bring the trust back,
+// when some of the work has been given up already.
 func (l leased) Err() error {
-	if err := l.Context.Err(); err != nil {
-		return err
+	if l.Context.Err() == nil && !l.lease.Valid() {
+		l.abort(cmp.Or(l.lease.Cause(), checkpoint.ErrFenced))
 	}
-	if !l.lease.Valid() {
-		return checkpoint.ErrFenced
-	}
-	return nil
+	return l.Context.Err()
 }
 
 // watchLease ends when the lease is lost or run returns.

@@ -3,6 +3,7 @@ package projector
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -234,21 +235,52 @@ func TestAJoinerGetsItsShareAndNothingIsAbandoned(t *testing.T) {
 // A writer asks the context before it sends and settles with the context's cause. In a process that was stopped and
 // goes on, the lease may be over before anybody has cancelled anything; nil would then mean that the record is applied.
 func TestWorkUnderALeaseThatIsOverHasEndedAndSaysWhy(t *testing.T) {
+	taken := fmt.Errorf("%w: taken by another", checkpoint.ErrLeaseLost)
+	for name, c := range map[string]struct {
+		lost error // that the keeper has told and nobody has heard
+		with func(context.Context) context.Context
+		want error
+	}{
+		"the fence has passed": {nil, func(ctx context.Context) context.Context { return ctx }, checkpoint.ErrFenced},
+		"with a value":         {nil, func(ctx context.Context) context.Context { return context.WithValue(ctx, t, t) }, checkpoint.ErrFenced},
+		"it was lost":          {taken, func(ctx context.Context) context.Context { return ctx }, taken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			work, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			l := newLease(&keeper{base: time.Now()}, "shardId-0", "") // never trusted
+			if c.lost != nil {
+				l.lose(c.lost)
+			}
+			ctx := c.with(leased{work, l, cancel})
+			if ctx.Err() == nil || !errors.Is(context.Cause(ctx), c.want) {
+				t.Errorf("error %v, cause %v, want %v", ctx.Err(), context.Cause(ctx), c.want)
+			}
+		})
+	}
+}
+
+// Some of the work was given up when it ended: that the rest goes on when a late answer brings the trust back would leave
+// a shard that waits for outcomes nobody will tell it.
+func TestWorkUnderALeaseThatWasOverStaysEnded(t *testing.T) {
 	work, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
-	ctx := leased{work, newLease(&keeper{base: time.Now()}, "shardId-0", "")} // never trusted
-	for name, c := range map[string]context.Context{"itself": ctx, "with a value": context.WithValue(ctx, t, t)} {
-		if err := c.Err(); !errors.Is(err, checkpoint.ErrLeaseLost) {
-			t.Errorf("%s: error %v", name, err)
-		}
-		if err := context.Cause(c); !errors.Is(err, checkpoint.ErrLeaseLost) {
-			t.Errorf("%s: cause %v", name, err)
-		}
+	l := newLease(&keeper{base: time.Now()}, "shardId-0", "")
+	ctx := leased{work, l, cancel}
+	l.trusted.Store(int64(time.Hour))
+	if err := ctx.Err(); err != nil {
+		t.Fatalf("while the lease is trusted: %v", err)
 	}
-	lost := errors.New("taken by another")
-	cancel(lost)
-	if err := context.Cause(ctx); !errors.Is(err, lost) {
-		t.Errorf("once cancelled: cause %v, want %v", err, lost)
+	l.trusted.Store(0)
+	over := ctx.Err()
+	l.trusted.Store(int64(time.Hour))
+	if again := ctx.Err(); over == nil || again != over || !errors.Is(context.Cause(ctx), checkpoint.ErrFenced) {
+		t.Errorf("it had ended with %v, and once trust is back with %v, cause %v", over, again, context.Cause(ctx))
+	}
+	select {
+	case <-ctx.Done():
+	default:
+		t.Error("who waits for its end is not told")
 	}
 }
 
