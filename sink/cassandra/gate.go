@@ -43,13 +43,19 @@ type gate struct {
 	swept    time.Time
 	pulsing  bool // somebody calls pulse
 
-	candidates []*host // scratch
+	candidates []coordinator // scratch
 }
 
 // limited is what is known of a host.
 type limited struct {
 	*adaptive.Limiter
 	memory memory
+}
+
+// coordinator is a host that a request may go to.
+type coordinator struct {
+	host    *host
+	limiter *limited
 }
 
 // flight is a request with the permit it is sent with.
@@ -199,11 +205,16 @@ func (g *gate) nextOf(set int32, now time.Time) (flight, bool) {
 		return flight{}, false
 	}
 	g.turn++
-	g.candidates = g.ring.candidates(g.candidates[:0], set, g.turn)
+	var hosts [maxCandidates]*host
+	g.candidates = g.candidates[:0]
+	for _, h := range g.ring.candidates(hosts[:0], set, g.turn) {
+		g.candidates = append(g.candidates, coordinator{h, g.limiterOf(h, now)})
+	}
 	var q *request
-	var h *host
+	var to coordinator
 	for i, r := range l.again {
-		if h = g.choose(g.candidates, r.failedAt, now); h != nil {
+		var ok bool
+		if to, ok = choose(g.candidates, r.failedAt); ok {
 			q = r
 			if !g.leaves(now) {
 				return flight{}, false
@@ -219,15 +230,15 @@ func (g *gate) nextOf(set int32, now time.Time) (flight, bool) {
 		if len(l.flows) == 0 {
 			return flight{}, false
 		}
-		if h = g.choose(g.candidates, nil, now); h == nil || !g.leaves(now) {
+		var ok bool
+		if to, ok = choose(g.candidates, nil); !ok || !g.leaves(now) {
 			return flight{}, false
 		}
 		q = l.pop()
 	}
 	g.waiting--
 	g.inFlight++
-	limiter := g.limiterOf(h, now)
-	return flight{request: q, host: h, limiter: limiter, permit: limiter.Send(now)}, true
+	return flight{request: q, host: to.host, limiter: to.limiter, permit: to.limiter.Send(now)}, true
 }
 
 // repetitionsLookedAt bounds how many repetitions are looked at for one that may go to a host with room: they differ in
@@ -243,23 +254,26 @@ func (g *gate) leaves(now time.Time) bool {
 	return true
 }
 
-// choose returns the host with the largest relative head-room; nil if none has room. The host that a request failed at is
-// not taken while there is another that answers, even if that has no room yet.
-func (g *gate) choose(hosts []*host, failedAt *host, now time.Time) *host {
+// choose returns the candidate with the largest relative head-room; false if none has room. The host that a request failed at
+// is not taken while there is another that answers, even if that has no room yet.
+func choose(from []coordinator, failedAt *host) (coordinator, bool) {
 	var candidates [maxCandidates]adaptive.Candidate
-	avoid := false
-	for i, h := range hosts {
-		l := g.limiterOf(h, now)
-		candidates[i] = adaptive.Candidate{Room: l.Room(), HeadRoom: l.HeadRoom(), Latency: l.Latency()}
-		avoid = avoid || failedAt != nil && h != failedAt && l.State() != adaptive.Quarantined
+	avoid, failed := false, -1
+	for i, c := range from {
+		candidates[i] = adaptive.Candidate{Room: c.limiter.Room(), HeadRoom: c.limiter.HeadRoom(), Latency: c.limiter.Latency()}
+		if c.host == failedAt {
+			failed = i
+		} else {
+			avoid = avoid || c.limiter.State() != adaptive.Quarantined
+		}
 	}
-	if i := slices.Index(hosts, failedAt); avoid && i >= 0 {
-		candidates[i].Room = 0
+	if avoid && failed >= 0 {
+		candidates[failed].Room = 0
 	}
-	if best := adaptive.Choose(candidates[:len(hosts)], 0); best >= 0 {
-		return hosts[best]
+	if best := adaptive.Choose(candidates[:len(from)], 0); best >= 0 {
+		return from[best], true
 	}
-	return nil
+	return coordinator{}, false
 }
 
 func (g *gate) limiterOf(h *host, now time.Time) *limited {

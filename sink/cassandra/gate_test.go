@@ -586,3 +586,40 @@ func TestEveryRequestOfTheGateEndsOnce(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkDispatch is what it takes to find a host for a request and to take its permit back.
+func BenchmarkDispatch(b *testing.B) {
+	begin := func(waiting int) (w *gateWorld, sent flight) {
+		w = newGateWorld(b, 1, &host{id: "a"}, &host{id: "b"}, &host{id: "c"})
+		w.put(new(sink.Source), waiting)
+		for range w.ring.hosts {
+			sent = w.mustNext()
+		}
+		return w, sent
+	}
+	b.Run("sent", func(b *testing.B) {
+		w, f := begin(3)
+		b.ReportAllocs()
+		for b.Loop() {
+			w.gate.done(f, adaptive.Success, w.now)
+			w.gate.putAgain(f.request)
+			f = w.mustNext()
+		}
+	})
+	// Repetitions that must not go to the one host with room.
+	b.Run("nothing can be sent", func(b *testing.B) {
+		w, f := begin(3)
+		w.gate.done(f, adaptive.Ignored, w.now)
+		for range repetitionsLookedAt {
+			again := *f.request
+			again.failedAt = f.host
+			w.gate.putAgain(&again)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if f, ok := w.next(); ok {
+				b.Fatalf("sent to %s", f.host.id)
+			}
+		}
+	})
+}
