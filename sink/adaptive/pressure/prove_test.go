@@ -292,37 +292,27 @@ func TestProve(t *testing.T) {
 	l, without := &league{t: t}, &league{t: t}
 	began := time.Now()
 	const workers = 2
-	write := func() {
+	play := func(in *league, laws []contestant, of []scenario, seeds uint64) {
 		t.Helper()
+		for seed := first; seed < first+seeds; seed++ {
+			for _, s := range of {
+				for _, c := range laws {
+					in.add(c, s, seed, whole, in == l && seed == first)
+				}
+			}
+		}
+		in.play(workers)
 		if err := writeFigures(l, without, others, first, runs, compared); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for seed := first; seed < first+runs; seed++ {
-		for _, s := range scenarios {
-			l.add(theLaw, s, seed, whole, seed == first)
-		}
+	play(l, []contestant{theLaw}, scenarios, runs)
+	play(l, others, scenarios, compared)
+	var some []scenario
+	for _, name := range ablated {
+		some = append(some, scenarioOf(name))
 	}
-	l.play(workers)
-	write()
-	for seed := first; seed < first+compared; seed++ {
-		for _, s := range scenarios {
-			for _, c := range others {
-				l.add(c, s, seed, whole, seed == first)
-			}
-		}
-	}
-	l.play(workers)
-	write()
-	for seed := first; seed < first+compared; seed++ {
-		for _, c := range ablations {
-			for _, name := range ablated {
-				without.add(c, scenarioOf(name), seed, whole, false)
-			}
-		}
-	}
-	without.play(workers)
-	write()
+	play(without, ablations, some, compared)
 	for i, g := range goals {
 		for _, v := range l.of(theLaw.name, i) {
 			if !g.reached(v, g.bound) {
