@@ -29,16 +29,7 @@ func TestAStreamSpreadsItsRecordsUnderLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fleet := &Fleet{Site: s, Shards: len(open)}
-	defer fleet.Kill()
-	for _, name := range []string{"a", "b"} {
-		if _, err := fleet.Start(ctx, name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := fleet.AwaitBalance(ctx); err != nil {
-		t.Fatal(err)
-	}
+	fleet := balanced(t, ctx, s, len(open), "a", "b")
 	w := newOrderWorkload(t, 1000, 33, 0.02)
 	var seeding sync.WaitGroup
 	var seedErr error

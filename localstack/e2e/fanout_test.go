@@ -2,12 +2,10 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"iter"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -107,14 +105,7 @@ func cassandraFreezesUnderFanOut(t *testing.T, stack *localstack.Stack) {
 	if err := cassandra.Freeze(); err != nil {
 		t.Fatal(err)
 	}
-	sampling, stop := context.WithCancel(ctx)
-	var sampler sync.WaitGroup
-	var most int64
-	sampler.Go(func() {
-		for pause(sampling, 100*time.Millisecond) == nil {
-			most = max(most, resident(t, d.PID()))
-		}
-	})
+	kept := watchMemory(ctx, t, d, inFlight)
 	err = pause(ctx, 20*time.Second) // the length of the fault
 	_, metrics, scraped := d.Get(ctx, "/metrics")
 	if thawed := cassandra.Thaw(); err != nil || thawed != nil || scraped != nil {
@@ -129,12 +120,7 @@ func cassandraFreezesUnderFanOut(t *testing.T, stack *localstack.Stack) {
 		t.Error("no subscription was let go")
 	}
 	finish(t, ctx, fleet, shop.NewOracle(generator.Events(), seeded.Acknowledged))
-	stop()
-	sampler.Wait()
-	t.Logf("memory: at most %d MiB resident, allowed 2 × %d + 64 MiB", most>>20, inFlight>>20)
-	if most > 2*inFlight+64<<20 {
-		t.Errorf("%d MiB resident", most>>20)
-	}
+	kept()
 }
 
 // padded gives each event blanks behind it, which mean nothing in JSON.

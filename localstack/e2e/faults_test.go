@@ -128,7 +128,7 @@ func TestWhatIsAbsentIsNamed(t *testing.T) {
 		}, 1, []string{"nobodys-bucket", "dead_letters.bucket"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := site(t, test.shards, nil)
+					s := site(t, test.shards, nil)
 			test.prepare(t, s)
 			ctx := within(t, time.Minute, "the end of the daemon")
 			_, err := s.Projector(ctx, "run")
@@ -229,14 +229,7 @@ func cassandraFreezes(t *testing.T, stack *localstack.Stack) {
 	if err := cassandra.Freeze(); err != nil {
 		t.Fatal(err)
 	}
-	sampling, stop := context.WithCancel(ctx)
-	var sampler sync.WaitGroup
-	var most int64
-	sampler.Go(func() {
-		for pause(sampling, 100*time.Millisecond) == nil {
-			most = max(most, resident(t, d.PID()))
-		}
-	})
+	kept := watchMemory(ctx, t, d, inFlight)
 	err = pause(ctx, time.Minute) // the length of the fault
 	if thawed := cassandra.Thaw(); err != nil || thawed != nil {
 		t.Fatal(err, thawed)
@@ -247,11 +240,28 @@ func cassandraFreezes(t *testing.T, stack *localstack.Stack) {
 	}
 	t.Logf("frozen for a minute with %d records in flight, budget in use %d MiB", scrapes[0].InFlight, scrapes[0].Budget>>20)
 	finish(t, ctx, fleet, oracle)
-	stop()
-	sampler.Wait()
-	t.Logf("memory: at most %d MiB resident, allowed 2 × %d + 64 MiB", most>>20, inFlight>>20)
-	if most > 2*inFlight+64<<20 {
-		t.Errorf("%d MiB resident", most>>20)
+	kept()
+}
+
+// watchMemory looks at what a daemon holds until the returned function is called, which wants it to have kept to what it
+// promises for so many bytes in flight.
+func watchMemory(ctx context.Context, t *testing.T, d *Daemon, inFlight int64) (kept func()) {
+	sampling, stop := context.WithCancel(ctx)
+	var sampler sync.WaitGroup
+	var most int64
+	sampler.Go(func() {
+		for pause(sampling, 100*time.Millisecond) == nil {
+			most = max(most, resident(t, d.PID()))
+		}
+	})
+	return func() {
+		t.Helper()
+		stop()
+		sampler.Wait()
+		t.Logf("memory: at most %d MiB resident, allowed 2 × %d + 64 MiB", most>>20, inFlight>>20)
+		if most > 2*inFlight+64<<20 {
+			t.Errorf("%d MiB resident", most>>20)
+		}
 	}
 }
 
@@ -301,15 +311,8 @@ func dynamoDBDown(t *testing.T, stack *localstack.Stack) {
 	s := site(t, 2, stack.Env(), "PENSTOCK_LEASES_FAILOVER=3s")
 	setup(t, s)
 	ctx := within(t, 2*time.Minute, "dynamodb down")
-	fleet := &Fleet{Site: s, Shards: 2}
-	defer fleet.Kill()
-	d, err := fleet.Start(ctx, "only")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := fleet.AwaitBalance(ctx); err != nil {
-		t.Fatal(err)
-	}
+	fleet := balanced(t, ctx, s, 2, "only")
+	d := fleet.Running()[0]
 	down := time.Now()
 	if err := stack.DynamoDB().Freeze(); err != nil {
 		t.Fatal(err)
@@ -346,15 +349,8 @@ func s3Down(t *testing.T, stack *localstack.Stack) {
 	s := site(t, 2, stack.Env())
 	setup(t, s)
 	ctx := within(t, 2*time.Minute, "s3 down")
-	fleet := &Fleet{Site: s, Shards: 2}
-	defer fleet.Kill()
-	d, err := fleet.Start(ctx, "only")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := fleet.AwaitBalance(ctx); err != nil {
-		t.Fatal(err)
-	}
+	fleet := balanced(t, ctx, s, 2, "only")
+	d := fleet.Running()[0]
 	stack.S3().Interrupt()
 	put := func(hashKey, data string) {
 		t.Helper()

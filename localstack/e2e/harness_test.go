@@ -91,6 +91,22 @@ func stackEnv() []string {
 	return env
 }
 
+// balanced starts daemons on a site and returns once they share its shards. They end with the test.
+func balanced(t *testing.T, ctx context.Context, s *Site, shards int, daemons ...string) *Fleet {
+	t.Helper()
+	fleet := &Fleet{Site: s, Shards: shards}
+	t.Cleanup(fleet.Kill)
+	for _, name := range daemons {
+		if _, err := fleet.Start(ctx, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := fleet.AwaitBalance(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return fleet
+}
+
 // orders returns a generator for a run that begins now.
 func orders(t *testing.T, n int, seed uint64, damaged float64) *shop.Shop {
 	t.Helper()

@@ -12,25 +12,9 @@ import (
 // missing, parks nothing, and keeps the checkpoint it had.
 func TestADroppedKeyspaceStopsTheDaemonAndKeepsTheCheckpoint(t *testing.T) {
 	stacktest.Require(t)
-	const shards = 2
-	s := site(t, shards, nil, "PENSTOCK_LEASES_FAILOVER=3s") // commits once a second
-	setup(t, s)
 	ctx := within(t, 90*time.Second, "the end of a daemon that lost its keyspace")
-	stop := flow(t, ctx, s, orders(t, 5000, 22, 0), 300)
-	defer stop()
-	d, err := s.Start(ctx, "only")
-	if err != nil {
-		t.Fatal(err)
-	}
-	fleet := &Fleet{Site: s, Shards: shards, running: []*Daemon{d}}
-	defer fleet.Kill()
-	if err := fleet.Watch(ctx, func([]Scrape) bool {
-		rows := leases(t, s)
-		return len(rows) == shards && rows[shardName(0)].checkpoint != "" && rows[shardName(1)].checkpoint != ""
-	}); err != nil {
-		t.Fatal(err)
-	}
-	before := leases(t, s)
+	s, d, stop, before := daemonWithCommits(t, ctx, orders(t, 5000, 22, 0), 300)
+
 	s.cql(t, "DROP KEYSPACE %s")
 	code, err := d.Exit(ctx)
 	if err != nil {

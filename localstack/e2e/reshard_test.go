@@ -19,16 +19,7 @@ func TestAStreamIsReshardedUnderLoad(t *testing.T) {
 func reshardUnderLoad(t *testing.T, s *Site) {
 	setup(t, s)
 	ctx := within(t, 4*time.Minute, "a reshard under load")
-	fleet := &Fleet{Site: s, Shards: 2}
-	defer fleet.Kill()
-	for _, name := range []string{"a", "b"} {
-		if _, err := fleet.Start(ctx, name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := fleet.AwaitBalance(ctx); err != nil {
-		t.Fatal(err)
-	}
+	fleet := balanced(t, ctx, s, 2, "a", "b")
 	w := newOrderWorkload(t, 1500, 32, 0.02)
 	var seeding sync.WaitGroup
 	var seedErr error

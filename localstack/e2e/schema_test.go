@@ -53,29 +53,36 @@ func flow(t *testing.T, ctx context.Context, s *Site, generator *shop.Shop, perS
 	})
 }
 
+// daemonWithCommits sets up a site of two shards, lets events flow into it, and returns once a daemon has committed a
+// checkpoint of each, with the leases as they are then.
+func daemonWithCommits(t *testing.T, ctx context.Context, generator *shop.Shop, perSecond float64) (s *Site, d *Daemon, stop func() shop.Seeded, committed map[string]lease) {
+	t.Helper()
+	const shards = 2
+	s = site(t, shards, nil, "PENSTOCK_LEASES_FAILOVER=3s") // commits once a second
+	setup(t, s)
+	stop = flow(t, ctx, s, generator, perSecond)
+	t.Cleanup(func() { stop() })
+	fleet := &Fleet{Site: s, Shards: shards}
+	t.Cleanup(fleet.Kill)
+	d, err := fleet.Start(ctx, "only")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fleet.Watch(ctx, func([]Scrape) bool {
+		committed = leases(t, s)
+		return len(committed) == shards && committed[shardName(0)].checkpoint != "" && committed[shardName(1)].checkpoint != ""
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return s, d, stop, committed
+}
+
 // A column that is dropped is no record's fault and does not pass: the daemon stops and says which, parks nothing, and
 // leaves a checkpoint behind which every record is in the rows. So does every daemon that is started after it.
 func TestADroppedColumnStopsTheDaemonAndKeepsTheCheckpoint(t *testing.T) {
 	stacktest.Require(t)
-	const shards = 2
-	s := site(t, shards, nil, "PENSTOCK_LEASES_FAILOVER=3s") // commits once a second
-	setup(t, s)
 	ctx := within(t, time.Minute, "the end of a daemon that lost a column")
-	stop := flow(t, ctx, s, orders(t, 5000, 21, 0), 500)
-	defer stop()
-	d, err := s.Start(ctx, "only")
-	if err != nil {
-		t.Fatal(err)
-	}
-	fleet := &Fleet{Site: s, Shards: shards, running: []*Daemon{d}}
-	defer fleet.Kill()
-	var before map[string]lease
-	if err := fleet.Watch(ctx, func([]Scrape) bool {
-		before = leases(t, s)
-		return len(before) == shards && before[shardName(0)].checkpoint != "" && before[shardName(1)].checkpoint != ""
-	}); err != nil {
-		t.Fatal(err)
-	}
+	s, d, stop, before := daemonWithCommits(t, ctx, orders(t, 5000, 21, 0), 500)
 
 	s.cql(t, "ALTER TABLE %s.orders_by_customer_g1 DROP units")
 	code, err := d.Exit(ctx)
@@ -91,7 +98,7 @@ func TestADroppedColumnStopsTheDaemonAndKeepsTheCheckpoint(t *testing.T) {
 	sayLostColumn(t, "its last word", last)
 	stopped := entries[slices.IndexFunc(entries, func(e Entry) bool { return e.Message == "stopped" })].Raw
 	sayLostColumn(t, "its epitaph", stopped)
-	if !strings.Contains(stopped, fmt.Sprintf(`"leases_released":"%d of %d"`, shards, shards)) || !strings.Contains(stopped, `"parked":0`) {
+	if !strings.Contains(stopped, `"leases_released":"2 of 2"`) || !strings.Contains(stopped, `"parked":0`) {
 		t.Errorf("its epitaph: %s", stopped)
 	}
 	for letter, err := range s.Letters(ctx) {

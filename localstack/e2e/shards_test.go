@@ -76,16 +76,7 @@ func TestAPausedShardStandsStillUntilItIsResumed(t *testing.T) {
 			t.Errorf("%s before the first daemon: %+v", id, shard)
 		}
 	}
-	fleet := &Fleet{Site: s, Shards: shards}
-	defer fleet.Kill()
-	for _, name := range []string{"a", "b"} {
-		if _, err := fleet.Start(ctx, name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := fleet.AwaitBalance(ctx); err != nil {
-		t.Fatal(err)
-	}
+	fleet := balanced(t, ctx, s, shards, "a", "b")
 	fresh := func(shard listedShard) bool { return shard.Lag != nil && !shard.Lag.Stale && shard.Lag.Millis == 0 }
 	running := awaitShards(t, ctx, s, "all shards are read", func(shard listedShard) bool { return shard.State == "reading" && fresh(shard) })
 	if len(running) != shards {
