@@ -119,7 +119,7 @@ var keys = []Key{
 	duration("cassandra.timeout", "3s", Rule{Min: "2.1s", Max: "1m",
 		Reason: "a client that gives up before the server's own write timeout of 2 s repeats writes that are still at work"},
 		func(c *Config) *time.Duration { return &c.Cassandra.Timeout },
-		"How long to wait for the answer to one request."),
+		"How long to wait for the answer to one request; setup waits at least 30s."),
 	text("cassandra.username", "", Rule{Pattern: `^\S(.*\S)?$`, Words: "a name without blanks around it"},
 		func(c *Config) *string { return &c.Cassandra.Username },
 		"User for password authentication; none if absent."),

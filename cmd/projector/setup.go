@@ -65,6 +65,10 @@ The stream and the bucket are yours: setup never creates them.`,
 // setupTimeout bounds a setup: a table of DynamoDB takes up to a minute, a schema change on a busy cluster seconds.
 const setupTimeout = 5 * time.Minute
 
+// schemaTimeout bounds a schema change, or cassandra.timeout where that is longer. An answer that comes later than we wait would
+// look like an outage.
+const schemaTimeout = 30 * time.Second
+
 // lockLife is how long a setup that died keeps others from beginning.
 const lockLife = 30 * time.Second
 
@@ -155,7 +159,9 @@ func setupConsumer(ctx context.Context, awsConf aws.Config, conf *config.Config,
 // setupCassandra runs the statements and returns what the generation holds then, in words. The caller holds the lock.
 func setupCassandra(ctx context.Context, conf *config.Config, v view.View, log *zap.Logger) (holds string, err error) {
 	defer func() { err = unreachableUnless(err == nil || sink.DispositionOf(err) == sink.Fatal, err) }()
-	session, err := cassandra.Connect(cassandraConfig(conf, log))
+	patient := cassandraConfig(conf, log)
+	patient.Timeout = max(patient.Timeout, schemaTimeout)
+	session, err := cassandra.Connect(patient)
 	if err != nil {
 		return "", err
 	}

@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -188,6 +191,76 @@ func TestAnAddedColumnIsNoneOfTheDaemonsBusiness(t *testing.T) {
 		s.cql(t, "ALTER TABLE %s."+table+" DROP note")
 	}
 	check(t, s, oracle)
+}
+
+// A schema change takes seconds on a busy cluster, longer than any write may: setup waits for it.
+func TestSetupWaitsForASlowSchemaChange(t *testing.T) {
+	stacktest.Require(t)
+	s := site(t, 1, nil)
+	fast := "PENSTOCK_CASSANDRA_HOSTS=" + s.env["PENSTOCK_CASSANDRA_HOSTS"]
+	proxy, held := slowToCreate(t, s.env["PENSTOCK_CASSANDRA_HOSTS"], 4*time.Second) // cassandra.timeout is 3 s
+	s.Set("PENSTOCK_CASSANDRA_HOSTS=" + proxy)
+	setup(t, s)
+	if !held.Load() {
+		t.Error("no schema change went through the proxy")
+	}
+	s.Set(fast)
+	wantTroubles(t, runCheck(t, s), 0)
+}
+
+// slowToCreate returns the address of a proxy to a Cassandra that holds its answers back for a while once a table is to be
+// created, the first time, and whether it has.
+func slowToCreate(t *testing.T, target string, hold time.Duration) (address string, held *atomic.Bool) {
+	t.Helper()
+	held = new(atomic.Bool)
+	var until atomic.Int64 // when answers go on, in Unix nanoseconds
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	t.Cleanup(func() {
+		listener.Close()
+		all.Wait()
+	})
+	forward := func(from, to net.Conn, before func([]byte)) {
+		defer from.Close()
+		defer to.Close()
+		for buffer := make([]byte, 64<<10); ; {
+			n, err := from.Read(buffer)
+			if err != nil {
+				return
+			}
+			before(buffer[:n])
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+	}
+	all.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return // closed
+			}
+			server, err := net.Dial("tcp", target)
+			if err != nil {
+				client.Close()
+				continue
+			}
+			all.Go(func() {
+				forward(client, server, func(asked []byte) {
+					if bytes.Contains(asked, []byte("CREATE TABLE")) && held.CompareAndSwap(false, true) {
+						until.Store(time.Now().Add(hold).UnixNano())
+					}
+				})
+			})
+			all.Go(func() {
+				forward(server, client, func([]byte) { _ = pause(t.Context(), time.Until(time.Unix(0, until.Load()))) })
+			})
+		}
+	})
+	return listener.Addr().String(), held
 }
 
 // lease is a row of the lease table as a plain client reads it.

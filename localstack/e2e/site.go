@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/apache/cassandra-gocql-driver/v2"
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -147,6 +148,7 @@ func (s *Site) credentials() aws.CredentialsProvider {
 func (s *Site) Cassandra() (*gocql.Session, error) {
 	cluster := gocql.NewCluster(strings.Split(s.env["PENSTOCK_CASSANDRA_HOSTS"], ",")...)
 	cluster.Consistency = gocql.LocalQuorum
+	cluster.Timeout = 30 * time.Second // a schema change on a busy machine takes seconds
 	cluster.Metadata.CacheMode = gocql.Disabled
 	if user := s.env["PENSTOCK_CASSANDRA_USERNAME"]; user != "" {
 		cluster.Authenticator = gocql.PasswordAuthenticator{Username: user, Password: s.env["PENSTOCK_CASSANDRA_PASSWORD"]}
