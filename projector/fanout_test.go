@@ -52,6 +52,7 @@ func (w *world) sickenSubscriptions(ctx context.Context, c emulator.Call) error 
 }
 
 func TestEveryRecordEndsInTheRowsOrInALetterByFanOut(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		seed, history := rapid.Uint64Range(0, 1<<32).Draw(rt, "seed"), aWorldHistory().Draw(rt, "history")
 		broken := inBubble(t, func(t *testing.T) []string {

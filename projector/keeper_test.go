@@ -478,6 +478,7 @@ func (s *sim) live(t *testing.T, history []simStep, change func(*keeper)) {
 }
 
 func TestNoHistoryBreaksAnInvariant(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		seed, history := rapid.Uint64().Draw(rt, "seed"), aHistory().Draw(rt, "history")
 		broken := inBubble(t, func(t *testing.T) []string {
@@ -505,6 +506,7 @@ func (o optimist) Apply(ctx context.Context, c checkpoint.Change) error {
 // A check that cannot fail proves nothing: each of these faults in the protocol must break an invariant of the
 // simulation above within a few histories.
 func TestPlantedFaultsAreFound(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		table storetest.Weakness

@@ -111,6 +111,7 @@ func (w *world) sicken(ctx context.Context, c emulator.Call) error {
 }
 
 func TestEveryRecordEndsInTheRowsOrInALetter(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		seed, history := rapid.Uint64Range(0, 1<<32).Draw(rt, "seed"), aWorldHistory().Draw(rt, "history")
 		broken := inBubble(t, func(t *testing.T) []string {
@@ -126,6 +127,7 @@ func TestEveryRecordEndsInTheRowsOrInALetter(t *testing.T) {
 
 // A check that cannot fail proves nothing: each of these faults is found.
 func TestFaultsPlantedAroundAProjectorAreFound(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		plant plant
 		want  string
