@@ -44,6 +44,9 @@ type Config struct {
 	// Hosts gives each Cassandra node a network of its own; empty leaves all of them on the loopback.
 	Hosts    []Host
 	DynamoDB bool
+	// Volatile keeps DynamoDB's tables in memory and not in files, so that no write waits for a disk that it shares with
+	// everything else: for benchmarks of its clients. They are gone once it stops.
+	Volatile bool
 	S3       bool
 	Kinesis  bool
 

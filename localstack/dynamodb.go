@@ -20,6 +20,7 @@ type dynamoDBLocal struct {
 	lib      string // folder of the jars and of sqlite4java's native library
 	javaHome string
 	addr     netip.AddrPort
+	volatile bool // tables in memory
 }
 
 func (d dynamoDBLocal) prepare() error {
@@ -31,17 +32,21 @@ func (d dynamoDBLocal) prepare() error {
 	return nil
 }
 
-// command keeps the tables in files and not in memory, so that they are there again after Kill and Restart.
+// command keeps the tables in files, unless they are to be volatile, so that they are there again after Kill and Restart.
 func (d dynamoDBLocal) command() *exec.Cmd {
-	cmd := exec.Command(javaCommand(d.javaHome),
+	tables := []string{"-dbPath", filepath.Join(d.dir, "data")}
+	if d.volatile {
+		tables = []string{"-inMemory"}
+	}
+	cmd := exec.Command(javaCommand(d.javaHome), append([]string{
 		"-Xmx256m", "-XX:+UseSerialGC", "-XX:+PerfDisableSharedMem",
-		"-Djava.io.tmpdir="+filepath.Join(d.dir, "tmp"),
-		"-Djava.library.path="+d.lib,
+		"-Djava.io.tmpdir=" + filepath.Join(d.dir, "tmp"),
+		"-Djava.library.path=" + d.lib,
 		"-cp", filepath.Join(d.lib, "*"),
 		"com.amazonaws.services.dynamodbv2.local.main.ServerRunner",
 		"-port", strconv.Itoa(int(d.addr.Port())),
-		"-sharedDb", "-dbPath", filepath.Join(d.dir, "data"),
-		"-disableTelemetry")
+		"-sharedDb", "-disableTelemetry",
+	}, tables...)...)
 	cmd.Dir = d.dir
 	return cmd
 }

@@ -222,6 +222,7 @@ func (s *Stack) prepare(ctx context.Context, cfg Config) error {
 	if cfg.DynamoDB {
 		local := dynamoDBLocal{
 			dir: filepath.Join(s.dir, "dynamodb"), lib: libs[dynamoDBJars.name], javaHome: java, addr: s.addresses.dynamoDB,
+			volatile: cfg.Volatile,
 		}
 		if err := local.prepare(); err != nil {
 			return err

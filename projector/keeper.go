@@ -72,6 +72,8 @@ type keeper struct {
 	queue     []*lease           // taken, not yet delivered
 	inFlight  int                // calls on their way
 	taking    int                // of these, calls that create or take a row
+	window    window             // how many of those there may be
+	held      int                // leases that are ours, since the last event that changed it
 	calls     sync.WaitGroup
 	callCtx   context.Context
 	next      time.Time // when the loop must come round again
@@ -101,6 +103,7 @@ type pace struct {
 	terms checkpoint.Terms
 	renew time.Duration // between the starts of two renewals: below 0.3 writes a second and shard at 10 s
 	call  time.Duration // the deadline of one write: several fit between a renewal's first attempt and the fence
+	take  time.Duration // the deadline of one that creates or takes a row, for which nothing is late yet
 	read  time.Duration // the deadline of one reading of a whole table
 	retry time.Duration // the mean pause after the first call without answer
 	scan  time.Duration // between two readings of the lease table
@@ -116,6 +119,7 @@ func paceOf(failover time.Duration) pace {
 		terms: checkpoint.TermsOf(failover),
 		renew: failover * 7 / 20,
 		call:  max(time.Second/2, failover/8),
+		take:  2 * max(time.Second/2, failover/8),
 		read:  failover / 3,
 		retry: failover / 30,
 		scan:  min(4*time.Second/5, failover/6),
@@ -125,10 +129,6 @@ func paceOf(failover time.Duration) pace {
 		after: beat,
 	}
 }
-
-// takingLimit bounds the calls that create and take rows at one time, so that a worker that finds a thousand free
-// shards does not open as many connections.
-const takingLimit = 64
 
 // newKeeper returns a keeper. It starts nothing.
 func newKeeper(c keeperConfig) (*keeper, error) {
@@ -159,6 +159,7 @@ func newKeeper(c keeperConfig) (*keeper, error) {
 		slots:    map[string]*slot{},
 		members:  map[string]*member{},
 		wants:    map[string]string{},
+		window:   newWindow(paceOf(c.Failover).call),
 	}, nil
 }
 
@@ -225,8 +226,7 @@ func (k *keeper) Run(ctx context.Context) error {
 		case deliver <- first:
 			k.queue = k.queue[1:]
 		case result := <-k.results:
-			k.inFlight--
-			result(time.Now())
+			k.answer(result)
 		case shards := <-k.listings:
 			k.list(shards)
 		case e := <-k.endings:
@@ -235,6 +235,20 @@ func (k *keeper) Run(ctx context.Context) error {
 			stop = nil
 			k.stop()
 		case <-timer.C:
+		}
+	}
+}
+
+// answer takes an answer, and what others are there by now: a turn looks at every shard, so that one for each of many
+// answers would cost more than the answers do.
+func (k *keeper) answer(result func(now time.Time)) {
+	for {
+		k.inFlight--
+		result(time.Now())
+		select {
+		case result = <-k.results:
+		default:
+			return
 		}
 	}
 }
@@ -318,7 +332,9 @@ func (k *keeper) list(shards []ShardRef) {
 		s.listed, s.missing = false, false
 	}
 	for _, ref := range shards {
+		_, known := k.slots[ref.ID]
 		s := k.slot(ref.ID)
+		s.stale = s.stale && (known || !k.scanned) // it had no row when the table was read last
 		s.listed, s.missing, s.parents = !ref.Missing, ref.Missing, ref.Parents
 	}
 }

@@ -62,7 +62,10 @@ type leaseEvent struct {
 
 // emit tells log and metrics of an event.
 func (k *keeper) emit(e leaseEvent) {
-	e.Held = k.held()
+	if e.Kind != leaseRenewed {
+		k.held = k.count()
+	}
+	e.Held = k.held
 	k.config.OnEvent(e)
 	level := zap.InfoLevel
 	switch e.Kind {
@@ -106,8 +109,8 @@ func (k *keeper) emit(e leaseEvent) {
 	entry.Write(fields...)
 }
 
-// held counts the leases that are ours.
-func (k *keeper) held() int {
+// count counts the leases that are ours.
+func (k *keeper) count() int {
 	n := 0
 	for _, s := range k.slots {
 		if s.machine != nil && (s.machine.Phase() == checkpoint.Held || s.machine.Phase() == checkpoint.Leaving) {

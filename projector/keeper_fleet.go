@@ -1,6 +1,7 @@
 package projector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/fnv"
@@ -207,6 +208,7 @@ type fleet struct {
 	loose  bool           // some of them have no owner that takes part
 	load   map[string]int // leases by owner, without those that may be taken
 	live   []string       // workers that take part, sorted
+	key    string         // the same as one text
 }
 
 // fleet counts. Workers that take part are this one, those with a fresh sign of life, and owners of live leases that
@@ -246,6 +248,7 @@ func (k *keeper) fleet(now time.Time) fleet {
 		}
 	}
 	slices.Sort(f.live)
+	f.key = strings.Join(f.live, " ")
 	return f
 }
 
@@ -279,6 +282,14 @@ func (f fleet) rank(shard, worker string) int {
 		}
 	}
 	return place
+}
+
+// place returns this worker's rank for a shard.
+func (k *keeper) place(s *slot, f fleet) int {
+	if s.placedIn != f.key {
+		s.place, s.placedIn = f.rank(s.shard, k.config.Worker), f.key
+	}
+	return s.place
 }
 
 func weight(shard, worker string) uint64 {
@@ -337,10 +348,7 @@ func (k *keeper) plan(now time.Time) {
 				}
 				return 1
 			}
-			if d := f.rank(a.shard, k.config.Worker) - f.rank(b.shard, k.config.Worker); d != 0 {
-				return d
-			}
-			return strings.Compare(a.shard, b.shard)
+			return cmp.Or(k.place(a, f)-k.place(b, f), strings.Compare(a.shard, b.shard))
 		})
 	}
 	mine := f.load[k.config.Worker]

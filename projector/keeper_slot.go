@@ -31,6 +31,9 @@ type slot struct {
 	due     time.Time         // when the next renewal or release is to be sent
 	tryAt   time.Time         // not to be created or taken before
 	misses  int               // calls without answer in a row
+
+	place    int    // this worker's rank for the shard
+	placedIn string // among which workers
 }
 
 // active reports whether there is a lease to look after.
@@ -141,6 +144,7 @@ func (k *keeper) apply(s *slot, c checkpoint.Change, now, deadline time.Time) {
 		return func(answered time.Time) {
 			s.writing, s.touched = false, answered
 			k.noteWrite(err)
+			k.window.note(now, answered, err)
 			if c.Op == checkpoint.Acquire {
 				k.taking--
 				k.took(s, c, old, now, answered, err)

@@ -85,7 +85,7 @@ func (k *keeper) take(now time.Time) {
 	if !k.scanned || !k.met {
 		return
 	}
-	var candidates []*slot
+	var missing, candidates []*slot
 	for _, s := range k.slots {
 		if !s.listed || s.stale || s.writing || s.active() || s.handle != nil {
 			continue
@@ -96,7 +96,7 @@ func (k *keeper) take(now time.Time) {
 		}
 		row, ok := s.sighting.Row()
 		if !ok {
-			k.create(s, now)
+			missing = append(missing, s)
 			continue
 		}
 		if row.Finished() || !k.parentsFinished(s) {
@@ -117,25 +117,44 @@ func (k *keeper) take(now time.Time) {
 		}
 		candidates = append(candidates, s)
 	}
-	if len(candidates) > 0 {
-		k.takeShare(candidates, now)
+	if len(missing) == 0 && len(candidates) == 0 || !k.window.open(k.taking) {
+		return // when it is full, each answer brings the loop round again
 	}
+	f := k.fleet(now)
+	others := k.createOwn(missing, f, now)
+	k.takeShare(candidates, f, now)
+	for _, s := range others {
+		k.create(s, now)
+	}
+}
+
+// createOwn creates those of the missing rows that the other workers would rather leave to this one, and returns the
+// rest: each worker creates those when it has nothing better to do, so that a thousand rows are not created by everybody.
+func (k *keeper) createOwn(missing []*slot, f fleet, now time.Time) (others []*slot) {
+	for _, s := range missing {
+		if k.place(s, f) > 0 {
+			others = append(others, s)
+			continue
+		}
+		k.create(s, now)
+	}
+	return others
 }
 
 // takeShare takes of the candidates what this worker's share leaves room for. A candidate that nobody took for twice
 // the failover time is taken whatever the share: then somebody who counts as alive does not do his part.
-func (k *keeper) takeShare(candidates []*slot, now time.Time) {
-	fleet := k.fleet(now)
-	room := fleet.share() - fleet.load[k.config.Worker]
+func (k *keeper) takeShare(candidates []*slot, f fleet, now time.Time) {
+	room := f.share() - f.load[k.config.Worker]
 	if room > 0 {
-		k.order(candidates, fleet)
+		k.order(candidates, f)
 	}
 	for _, s := range candidates {
 		since := s.ripe
 		if s.reason != takeExpired {
 			since = s.sighting.Since()
 		}
-		if s.reason == takeFree && since.After(k.asked) && k.stateDown.since.IsZero() {
+		row, _ := s.sighting.Row()
+		if s.reason == takeFree && row.Timeout != "" && since.After(k.asked) && k.stateDown.since.IsZero() {
 			// If it was released for a worker that asked for it, an exchange that begins after the release shows that.
 			if !k.beating {
 				k.nextBeat = now
@@ -151,7 +170,7 @@ func (k *keeper) takeShare(candidates []*slot, now time.Time) {
 			k.wake(orphaned)
 			continue
 		}
-		if k.taking >= takingLimit {
+		if !k.window.open(k.taking) {
 			return // each answer brings the loop round again
 		}
 		room--
@@ -164,7 +183,7 @@ func (k *keeper) takeShare(candidates []*slot, now time.Time) {
 func (k *keeper) order(candidates []*slot, f fleet) {
 	rank := make(map[*slot]int, len(candidates))
 	for _, s := range candidates {
-		rank[s] = f.rank(s.shard, k.config.Worker)
+		rank[s] = k.place(s, f)
 		if k.wants[s.shard] != "" || s.reason == takeOwn {
 			rank[s] = -1
 		}
@@ -190,17 +209,18 @@ func (k *keeper) parentsFinished(s *slot) bool {
 
 // create makes a missing row.
 func (k *keeper) create(s *slot, now time.Time) {
-	if k.taking >= takingLimit {
+	if !k.window.open(k.taking) {
 		return
 	}
 	c := checkpoint.Change{Op: checkpoint.Create, Shard: s.shard, Parent: s.parent()}
 	s.writing = true
 	k.taking++
-	k.call(now.Add(k.pace.call), func(ctx context.Context) func(time.Time) {
+	k.call(now.Add(k.pace.take), func(ctx context.Context) func(time.Time) {
 		err := k.config.Store.Apply(ctx, c)
 		return func(answered time.Time) {
 			s.writing, s.touched = false, answered
 			k.noteWrite(err)
+			k.window.note(now, answered, err)
 			k.taking--
 			refused, isRefusal := errors.AsType[*checkpoint.Refused](err)
 			switch {
@@ -232,7 +252,7 @@ func (k *keeper) acquire(s *slot, now time.Time) {
 		s.machine = checkpoint.NewLease(k.pace.terms, k.config.Worker, row)
 	}
 	k.taking++
-	k.apply(s, s.machine.Acquire(now, k.stamp(now), s.parent()), now, now.Add(k.pace.call))
+	k.apply(s, s.machine.Acquire(now, k.stamp(now), s.parent()), now, now.Add(k.pace.take))
 }
 
 // took takes the answer to an acquire.

@@ -203,6 +203,9 @@ func (c *counted) middleware(s *middleware.Stack) error {
 			p.ReturnConsumedCapacity = total
 		}
 		out, metadata, err := next.HandleInitialize(ctx, in)
+		if _, refused := errors.AsType[*types.ConditionalCheckFailedException](err); refused {
+			c.write(nil) // of which it does not say how many units it took
+		}
 		switch r := out.Result.(type) {
 		case *dynamodb.ScanOutput:
 			c.read(r.ConsumedCapacity)

@@ -59,7 +59,7 @@ func run(ctx context.Context, o options) (err error) {
 		return fmt.Errorf("make a folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	stack, err := localstack.Start(ctx, localstack.Config{Dir: filepath.Join(dir, "stack"), DynamoDB: true, Kinesis: true, ShardLimit: o.shards})
+	stack, err := localstack.Start(ctx, localstack.Config{Dir: filepath.Join(dir, "stack"), DynamoDB: true, Volatile: true, Kinesis: true, ShardLimit: o.shards})
 	if err != nil {
 		return err
 	}
