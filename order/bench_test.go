@@ -10,7 +10,7 @@ import (
 
 func BenchmarkProject(b *testing.B) {
 	events := goldenEvents(b)
-	for _, name := range []string{"placed", "paid", "shipped", "delivered"} {
+	for _, name := range []string{"placed", "placed_v2", "paid", "shipped", "delivered"} {
 		b.Run(name, func(b *testing.B) {
 			var compact bytes.Buffer
 			if err := json.Compact(&compact, events[name]); err != nil {

@@ -6,71 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"penstock/view"
-)
-
-// schema says how one event type in one schema version is read.
-type schema struct {
-	typ     string
-	version int
-	kind    kind
-	data    []field[event] // the members of data beside those that every event has
-	// upcast turns what this version says into what the newest version of the type says; nil if they say the same.
-	upcast func(*event)
-}
-
-// schemas finds the schema for the type as it stands in the envelope, such as "order.placed.v1".
-type schemas map[string]*schema
-
-func newSchemas(list ...schema) schemas {
-	known := schemas{}
-	for _, s := range list {
-		s.data = slices.Concat(base, s.data)
-		known[s.typ+".v"+strconv.Itoa(s.version)] = &s
-	}
-	return known
-}
-
-// knownSchemas are all events this package reads.
-var knownSchemas = newSchemas(
-	schema{typ: "order.placed", version: 1, kind: placed, data: []field[event]{
-		{name: "currency", read: func(r *reader, e *event) { e.currency = r.upperCase(3) }},
-		{name: "lines", read: readOrderLines},
-		{name: "address", optional: true, read: readAddress},
-	}},
-	schema{typ: "order.paid", version: 1, kind: paid, data: []field[event]{
-		{name: "payment_id", read: func(r *reader, e *event) { e.paymentID = r.textID() }},
-		{name: "amount_minor", read: func(r *reader, e *event) { e.amountMinor = r.amount() }},
-		{name: "method", read: func(r *reader, e *event) { e.method = r.anyText() }},
-	}},
-	schema{typ: "order.shipped", version: 1, kind: shipped, data: []field[event]{
-		{name: "parcel_id", read: func(r *reader, e *event) { e.parcelID = r.textID() }},
-		{name: "carrier", read: func(r *reader, e *event) { e.carrier = r.anyText() }},
-		{name: "tracking", read: func(r *reader, e *event) { e.tracking = r.anyText() }},
-		{name: "lines", read: func(r *reader, e *event) { e.units, _ = r.sum(readObjects(r, parcelLine)) }},
-	}},
-	schema{typ: "order.delivered", version: 1, kind: delivered, data: []field[event]{
-		{name: "parcel_id", read: func(r *reader, e *event) { e.parcelID = r.textID() }},
-	}},
-	schema{typ: "order.cancelled", version: 1, kind: cancelled, data: []field[event]{
-		{name: "cancellation_id", read: func(r *reader, e *event) { e.cancellationID = r.textID() }},
-		{name: "reason", read: func(r *reader, e *event) { e.reason = r.anyText() }},
-	}},
-	schema{typ: "order.refunded", version: 1, kind: refunded, data: []field[event]{
-		{name: "refund_id", read: func(r *reader, e *event) { e.refundID = r.textID() }},
-		{name: "amount_minor", read: func(r *reader, e *event) { e.amountMinor = r.amount() }},
-		{name: "reason", read: func(r *reader, e *event) { e.reason = r.anyText() }},
-	}},
-	schema{typ: "order.address_changed", version: 1, kind: addressChanged, data: []field[event]{
-		{name: "address", read: readAddress},
-	}},
 )
 
 // envelope is what is read of a CloudEvents 1.0 object. The event's typ holds the type with its schema version until
@@ -104,33 +45,6 @@ var envelope = []field[event]{
 	{name: "data", read: readData},
 }
 
-// base is what every event says of its order.
-var base = []field[event]{
-	{name: "order_id", read: func(r *reader, e *event) { e.orderID = r.uuid() }},
-	{name: "customer_id", read: func(r *reader, e *event) { e.customerID = r.textID() }},
-	{name: "placed_at", read: func(r *reader, e *event) { e.placedAt = r.time() }},
-	{name: "version", read: func(r *reader, e *event) { e.version = r.integer(math.MinInt64, math.MaxInt64) }},
-}
-
-var parcelLine = []field[line]{
-	{name: "line_id", read: func(r *reader, l *line) { l.id = r.textID() }},
-	{name: "quantity", read: func(r *reader, l *line) { l.quantity = r.quantity() }},
-}
-
-var orderLine = slices.Concat(parcelLine, []field[line]{
-	{name: "sku", read: func(r *reader, l *line) { l.sku = r.anyText() }},
-	{name: "name", read: func(r *reader, l *line) { l.name = r.anyText() }},
-	{name: "unit_price_minor", read: func(r *reader, l *line) { l.unitPriceMinor = r.amount() }},
-})
-
-var addressFields = []field[address]{
-	{name: "name", read: func(r *reader, a *address) { a.name = r.anyText() }},
-	{name: "street", read: func(r *reader, a *address) { a.street = r.anyText() }},
-	{name: "city", read: func(r *reader, a *address) { a.city = r.anyText() }},
-	{name: "postal_code", read: func(r *reader, a *address) { a.postalCode = r.anyText() }},
-	{name: "country", read: func(r *reader, a *address) { a.country = r.upperCase(2) }},
-}
-
 // decode reads an event. With a fault the event holds as much as could be read.
 func (known schemas) decode(record view.Record) (event, *fault) {
 	var e event
@@ -156,8 +70,10 @@ func (known schemas) decode(record view.Record) (event, *fault) {
 	}
 	r.readData(s.data, &e)
 	r.fault = cmp.Or(r.fault, r.dataFault)
-	if r.fault == nil && s.upcast != nil {
-		s.upcast(&e)
+	if r.fault == nil {
+		for _, upcast := range s.steps {
+			upcast(&e)
+		}
 	}
 	return e, r.fault
 }
@@ -217,12 +133,7 @@ func (e *event) find(known schemas) (*schema, *fault) {
 		return s, nil
 	}
 	e.typ, e.schemaVersion = splitType(received)
-	newest := 0
-	for _, s := range known {
-		if s.typ == e.typ {
-			newest = max(newest, s.version)
-		}
-	}
+	newest := known.newest(e.typ)
 	if newest == 0 {
 		return nil, &fault{view.StageDecode, view.CodeUnknownType,
 			fmt.Errorf("/type: %q: must be a known event type, such as order.placed.v1", cut(received, 40))}
@@ -243,20 +154,6 @@ func splitType(s string) (typ string, version int) {
 	}
 	return s[:i], int(n)
 }
-
-func readOrderLines(r *reader, e *event) {
-	e.lines = readObjects(r, orderLine)
-	slices.SortFunc(e.lines, func(a, b line) int { return cmp.Compare(a.id, b.id) })
-	for i := 1; i < len(e.lines); i++ {
-		if e.lines[i].id == e.lines[i-1].id {
-			r.malformed(nil, fmt.Sprintf("line_id %q: must not stand twice", cut(e.lines[i].id, 40)))
-			return
-		}
-	}
-	e.units, e.totalMinor = r.sum(e.lines)
-}
-
-func readAddress(r *reader, e *event) { readObject(r, addressFields, &e.address) }
 
 // badJSON says where the record stops being a JSON object, in bytes and as a JSON pointer. Member names come from the
 // record and may be as long as it.

@@ -40,23 +40,23 @@ func project(data []byte) (view.Result, error) {
 }
 
 func TestProjectWritesWhatItsRevisionWrote(t *testing.T) {
-	kinds := map[string]bool{}
+	types := map[string]bool{}
 	for name, data := range goldenEvents(t) {
 		t.Run(name, func(t *testing.T) {
 			result, err := project(data)
 			if err != nil {
 				t.Fatal(err)
 			}
-			kinds[result.Event.Type] = true
+			types[schemaName(result.Event.Type, result.Event.SchemaVersion)] = true
 			file := filepath.Join("testdata/golden", name+".txt")
 			if err := checkGolden(file, Revision, describe(result), *update); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	for _, s := range knownSchemas {
-		if !kinds[s.typ] {
-			t.Errorf("no golden event of type %s", s.typ)
+	for _, typ := range Types() {
+		if !types[typ] {
+			t.Errorf("no golden event of type %s", typ)
 		}
 	}
 }

@@ -61,8 +61,13 @@ func drawEvents(t *rapid.T) [][]byte {
 			"placed_at": "2026-11-21T09:59:00.123456Z", "version": version,
 		}
 		details[typ](data)
+		schema := 1
+		if typ == "order.placed" && rapid.Bool().Draw(t, "second schema version") {
+			secondVersion(data)
+			schema = 2
+		}
 		encoded, err := json.Marshal(map[string]any{
-			"specversion": "1.0", "id": fmt.Sprint("e-", i), "source": "/shop", "type": typ + ".v1",
+			"specversion": "1.0", "id": fmt.Sprint("e-", i), "source": "/shop", "type": schemaName(typ, schema),
 			"time": time.Date(2026, 11, 21, 10, i, 0, 0, time.UTC).Format(time.RFC3339), "data": data,
 		})
 		if err != nil {

@@ -279,15 +279,15 @@ func parseUUID(s string, to *[16]byte) bool {
 	return err == nil
 }
 
-// sum adds up quantities, and amounts if the lines have prices.
-func (r *reader) sum(lines []line) (units int32, totalMinor int64) {
+// sum adds up quantities, and amounts if the lines have prices, under the name that a fault calls them by.
+func (r *reader) sum(lines []line, price string) (units int32, totalMinor int64) {
 	var quantity, total uint64
 	for _, l := range lines {
 		high, amount := bits.Mul64(uint64(l.quantity), uint64(l.unitPriceMinor))
 		quantity += uint64(l.quantity) // a record has too few lines to pass 64 bits
 		total += amount
 		if high != 0 || amount > math.MaxInt64 || total > math.MaxInt64 {
-			r.malformed(nil, "the sum of quantity times unit_price_minor must fit in 63 bits")
+			r.malformed(nil, "the sum of quantity times "+price+" must fit in 63 bits")
 			return 0, 0
 		}
 	}

@@ -93,7 +93,7 @@ func BenchmarkFileViewAgainstGo(b *testing.B) {
 		view view.View
 	}{{"go", order.View{}}, {"file", loadExample(b, "order")}}
 	events := goldenOrders(b)
-	for _, name := range []string{"placed", "paid", "shipped", "delivered"} {
+	for _, name := range []string{"placed", "placed_v2", "paid", "shipped", "delivered"} {
 		var compact bytes.Buffer
 		if err := json.Compact(&compact, events[name]); err != nil {
 			b.Fatal(err)
