@@ -94,7 +94,8 @@ type Account struct {
 	Events     int      // distinct and acknowledged
 	Applied    int      // of them found in both tables
 	Parked     int      // of them found as the payload of a letter
-	Both       int      // of them applied and parked: harmless for the rows, but one of the two is wrong
+	Both       int      // of them applied and parked: harmless for the rows, but one of the two is wrong, unless it was redriven
+	Corrected  int      // of the parked: the corrected event is found in both tables
 	Lost       int      // of them neither applied nor parked
 	LostIDs    []string // the first few of the lost ones
 	Strangers  int      // letters whose payload nobody sent
@@ -121,11 +122,17 @@ func (o *Oracle) Account(byID, byCustomer Report, letters iter.Seq2[[]byte, erro
 		parked[id] = struct{}{}
 	}
 	for _, orderID := range slices.Sorted(maps.Keys(o.orders)) {
-		for id := range o.orders[orderID] {
+		inBoth := func(id string) bool {
 			_, inFirst := byID.AppliedEventIDs[id]
 			_, inSecond := byCustomer.AppliedEventIDs[id]
+			return inFirst && inSecond
+		}
+		for id, e := range o.orders[orderID] {
 			_, isParked := parked[id]
-			applied := inFirst && inSecond
+			applied := inBoth(id)
+			if isParked && e.Damage != "" && inBoth(e.correctedID()) {
+				a.Corrected++
+			}
 			switch {
 			case applied && isParked:
 				a.Applied, a.Parked, a.Both = a.Applied+1, a.Parked+1, a.Both+1

@@ -100,6 +100,12 @@ const (
 	DamageCountry          Damage = "country in lower case"
 )
 
+// A body that does not fit its schema version: only in events of the second one.
+const (
+	DamageNoBasket    Damage = "no basket"
+	DamagePriceNumber Damage = "price as a number"
+)
+
 // A value out of the range that the rules of convergent writes allow.
 const (
 	DamageVersionZero      Damage = "version 0"
@@ -114,25 +120,29 @@ type damage struct {
 	name     Damage
 	code     Code
 	types    []string // the types of event it fits, nil for every type
+	schema   int      // the schema version it fits, 0 for every one
 	document func(doc *object, now time.Time)
 	bytes    func(payload []byte, eventID string, r *rand.Rand) []byte
 }
 
-func (d damage) fits(eventType string) bool {
-	return d.types == nil || slices.Contains(d.types, eventType)
+func (d damage) fits(e Event) bool {
+	return (d.types == nil || slices.Contains(d.types, e.Type)) && (d.schema == 0 || d.schema == e.Schema)
 }
 
 func (d damage) narrowerThan(other damage) bool {
+	if d.schema != other.schema {
+		return d.schema != 0
+	}
 	return d.types != nil && (other.types == nil || len(d.types) < len(other.types))
 }
 
 // spoil returns the payload that is sent in place of the sound one. No two events yield the same bytes, but for the
 // empty record: a document keeps the ids or the version that tell it from all others, and bytes keep the event's id.
-func (d damage) spoil(e Event, look uint64, now time.Time) []byte {
+func (d damage) spoil(e Event, now time.Time) []byte {
 	if d.bytes != nil {
-		return d.bytes(e.Payload, e.ID, rand.New(rand.NewPCG(look, 2)))
+		return d.bytes(e.Payload, e.ID, rand.New(rand.NewPCG(e.look, 2)))
 	}
-	doc := document(e, look)
+	doc := document(e)
 	d.document(doc, now)
 	return encode(doc)
 }
@@ -153,7 +163,7 @@ var damages = []damage{
 	{name: DamageUnknownType, code: CodeUnknownType, document: envelope("type", "order.vanished.v1")},
 	{name: DamageUnknownSchemaVersion, code: CodeUnknownSchemaVersion, document: func(doc *object, _ time.Time) {
 		known := doc.members[doc.index("type")].value.(string)
-		doc.set("type", strings.TrimSuffix(known, ".v1")+".v900")
+		doc.set("type", known[:strings.LastIndex(known, ".v")]+".v900")
 	}},
 
 	{name: DamageNoID, code: CodeMissingField, document: noEnvelope("id")},
@@ -165,11 +175,11 @@ var damages = []damage{
 	{name: DamageNoCustomerID, code: CodeMissingField, document: noData("customer_id")},
 	{name: DamageNoPlacedAt, code: CodeMissingField, document: noData("placed_at")},
 	{name: DamageNoVersion, code: CodeMissingField, document: noData("version")},
-	{name: DamageNoCurrency, code: CodeMissingField, types: only(typePlaced), document: noData("currency")},
-	{name: DamageNoLines, code: CodeMissingField, types: only(typePlaced, typeShipped), document: noData("lines")},
+	{name: DamageNoCurrency, code: CodeMissingField, types: only(typePlaced), document: noOrdered("currency")},
+	{name: DamageNoLines, code: CodeMissingField, types: only(typePlaced, typeShipped), document: noOrdered("lines")},
 	{name: DamageNoLineID, code: CodeMissingField, types: only(typePlaced, typeShipped), document: noLine("line_id")},
 	{name: DamageNoQuantity, code: CodeMissingField, types: only(typePlaced, typeShipped), document: noLine("quantity")},
-	{name: DamageNoPrice, code: CodeMissingField, types: only(typePlaced), document: noLine("unit_price_minor")},
+	{name: DamageNoPrice, code: CodeMissingField, types: only(typePlaced), document: func(doc *object, _ time.Time) { holder, name := lastPrice(doc); holder.drop(name) }},
 	{name: DamageNoPaymentID, code: CodeMissingField, types: only(typePaid), document: noData("payment_id")},
 	{name: DamageNoAmount, code: CodeMissingField, types: only(typePaid, typeRefunded), document: noData("amount_minor")},
 	{name: DamageNoParcelID, code: CodeMissingField, types: only(typeShipped, typeDelivered), document: noData("parcel_id")},
@@ -201,28 +211,32 @@ var damages = []damage{
 	{name: DamagePlacedAtNumber, code: CodeMalformedField, document: data("placed_at", 1_767_225_600)},
 	{name: DamageVersionText, code: CodeMalformedField, document: data("version", "3")},
 	{name: DamageVersionFraction, code: CodeMalformedField, document: data("version", 1.5)},
-	{name: DamageCurrency, code: CodeMalformedField, types: only(typePlaced), document: data("currency", "eur")},
-	{name: DamageNoLineAtAll, code: CodeMalformedField, types: only(typePlaced, typeShipped), document: data("lines", []*object{})},
+	{name: DamageCurrency, code: CodeMalformedField, types: only(typePlaced), document: inOrdered("currency", "eur")},
+	{name: DamageNoLineAtAll, code: CodeMalformedField, types: only(typePlaced, typeShipped), document: inOrdered("lines", []*object{})},
 	{name: DamageLineTwice, code: CodeMalformedField, types: only(typePlaced), document: func(doc *object, _ time.Time) {
-		data := doc.object("data")
-		lines := data.list("lines")
-		data.set("lines", append(slices.Clone(lines), lines[0]))
+		ordered := ordered(doc)
+		lines := ordered.list("lines")
+		ordered.set("lines", append(slices.Clone(lines), lines[0]))
 	}},
 	{name: DamageQuantityText, code: CodeMalformedField, types: only(typePlaced, typeShipped), document: inLine("quantity", "two")},
 	{name: DamageQuantityZero, code: CodeMalformedField, types: only(typePlaced, typeShipped), document: inLine("quantity", 0)},
 	{name: DamageQuantityNegative, code: CodeMalformedField, types: only(typePlaced, typeShipped), document: inLine("quantity", -2)},
 	{name: DamageQuantityTooLarge, code: CodeMalformedField, types: only(typePlaced, typeShipped), document: inLine("quantity", int64(math.MaxInt32)+1)},
-	{name: DamagePriceNegative, code: CodeMalformedField, types: only(typePlaced), document: inLine("unit_price_minor", -1)},
+	{name: DamagePriceNegative, code: CodeMalformedField, types: only(typePlaced), document: func(doc *object, _ time.Time) { holder, name := lastPrice(doc); holder.set(name, -1) }},
 	{name: DamageTotalTooLarge, code: CodeMalformedField, types: only(typePlaced), document: func(doc *object, _ time.Time) {
-		first := doc.object("data").list("lines")[0]
+		first := ordered(doc).list("lines")[0]
 		first.set("quantity", 2)
-		first.set("unit_price_minor", int64(math.MaxInt64))
+		holder, name := price(first)
+		holder.set(name, int64(math.MaxInt64))
 	}},
 	{name: DamageAmountNegative, code: CodeMalformedField, types: only(typePaid, typeRefunded), document: data("amount_minor", -1)},
 	{name: DamageAmountText, code: CodeMalformedField, types: only(typePaid, typeRefunded), document: data("amount_minor", "12.50")},
 	{name: DamageCountry, code: CodeMalformedField, types: only(typeAddressChanged), document: func(doc *object, _ time.Time) {
 		doc.object("data").object("address").set("country", "de")
 	}},
+
+	{name: DamageNoBasket, code: CodeMissingField, types: only(typePlaced), schema: 2, document: noData("basket")},
+	{name: DamagePriceNumber, code: CodeMalformedField, types: only(typePlaced), schema: 2, document: inLine("price", 999)},
 
 	{name: DamageVersionZero, code: CodeVersionOutOfRange, document: data("version", 0)},
 	{name: DamageVersionNegative, code: CodeVersionOutOfRange, document: data("version", -1)},
@@ -270,6 +284,33 @@ func noData(name string) func(*object, time.Time) {
 	return func(doc *object, _ time.Time) { doc.object("data").drop(name) }
 }
 
+// ordered is the object with the lines: data, or its basket in the second schema version.
+func ordered(doc *object) *object {
+	data := doc.object("data")
+	if data.index("basket") >= 0 {
+		return data.object("basket")
+	}
+	return data
+}
+
+func inOrdered(name string, value any) func(*object, time.Time) {
+	return func(doc *object, _ time.Time) { ordered(doc).set(name, value) }
+}
+
+func noOrdered(name string) func(*object, time.Time) {
+	return func(doc *object, _ time.Time) { ordered(doc).drop(name) }
+}
+
+// price returns the object and the member that hold the price of a line.
+func price(line *object) (holder *object, name string) {
+	if line.index("price") >= 0 {
+		return line.object("price"), "unit_minor"
+	}
+	return line, "unit_price_minor"
+}
+
+func lastPrice(doc *object) (holder *object, name string) { return price(lastLine(doc)) }
+
 // inLine spoils the last line: the ones before it are read well.
 func inLine(name string, value any) func(*object, time.Time) {
 	return func(doc *object, _ time.Time) { lastLine(doc).set(name, value) }
@@ -280,7 +321,7 @@ func noLine(name string) func(*object, time.Time) {
 }
 
 func lastLine(doc *object) *object {
-	lines := doc.object("data").list("lines")
+	lines := ordered(doc).list("lines")
 	return lines[len(lines)-1]
 }
 

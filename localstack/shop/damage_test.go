@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"regexp"
@@ -91,11 +92,23 @@ var faults = map[Damage]fault{
 	DamageAmountNegative:       {"data.amount_minor", equals(json.Number("-1"))},
 	DamageAmountText:           {"data.amount_minor", equals("12.50")},
 	DamageCountry:              {"data.address.country", matches(`^[a-z]{2}$`)},
+	DamageNoBasket:             {"data.basket", nil},
+	DamagePriceNumber:          {"data.lines.price", equals(json.Number("999"))},
 	DamageVersionZero:          {"data.version", equals(json.Number("0"))},
 	DamageVersionNegative:      {"data.version", equals(json.Number("-1"))},
 	DamageVersionTooLarge:      {"data.version", equals(json.Number("1000001"))},
 	DamagePlacedBefore2000:     {"data.placed_at", outside(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), noon.AddDate(99, 0, 0))},
 	DamagePlacedInFuture:       {"data.placed_at", outside(time.Time{}, noon.AddDate(1, 0, 0))},
+}
+
+// pathIn is where a fault of the first schema version lies in an event's own.
+func pathIn(e Event, path string) string {
+	if e.Schema == 1 || e.Type != typePlaced {
+		return path
+	}
+	path = strings.Replace(path, "data.currency", "data.basket.currency", 1)
+	path = strings.Replace(path, "data.lines", "data.basket.lines", 1)
+	return strings.Replace(path, "unit_price_minor", "price.unit_minor", 1)
 }
 
 func hasLineTwice(lines any) bool {
@@ -114,7 +127,11 @@ func totalOverflows(lines any) bool {
 	total := 0.0
 	for _, l := range lines.([]any) {
 		quantity, _ := l.(map[string]any)["quantity"].(json.Number).Float64()
-		price, _ := l.(map[string]any)["unit_price_minor"].(json.Number).Float64()
+		number, ok := l.(map[string]any)["unit_price_minor"].(json.Number)
+		if !ok {
+			number = l.(map[string]any)["price"].(map[string]any)["unit_minor"].(json.Number)
+		}
+		price, _ := number.Float64()
 		total += quantity * price
 	}
 	return total > math.MaxInt64
@@ -167,12 +184,16 @@ func at(doc map[string]any, path string) (value any, holder map[string]any) {
 
 func TestEachDamageHasItsFaultAndNoOther(t *testing.T) {
 	found := make(map[Damage]int)
-	cfg := Config{Seed: 8, Orders: 2_500, DamagedShare: 0.1}
+	inSecond := make(map[Damage]int)
+	cfg := Config{Seed: 8, Orders: 2_500, DamagedShare: 0.2, PlacedV2Share: 0.5}
 	for e := range run(t, cfg).Events() {
 		if e.Damage == "" {
 			continue
 		}
 		found[e.Damage]++
+		if e.Schema == 2 {
+			inSecond[e.Damage]++
+		}
 		if e.Damage.Code() == "" {
 			t.Errorf("damage %q has no code", e.Damage)
 		}
@@ -191,6 +212,11 @@ func TestEachDamageHasItsFaultAndNoOther(t *testing.T) {
 	}
 	if found[DamageEmpty] != 1 {
 		t.Errorf("%d empty records, want 1", found[DamageEmpty])
+	}
+	for _, d := range []Damage{DamageNoCurrency, DamageNoLines, DamageNoPrice, DamageCurrency, DamageLineTwice, DamageTotalTooLarge} {
+		if inSecond[d] == 0 || inSecond[d] == found[d] {
+			t.Errorf("damage %q: %d of %d in the second schema version, want some", d, inSecond[d], found[d])
+		}
 	}
 	if len(found) != len(faults)+len(brokenBytes) {
 		t.Errorf("%d damages, %d of them known to this test", len(found), len(faults)+len(brokenBytes))
@@ -214,27 +240,28 @@ func checkFault(t *testing.T, e Event) {
 	if err != nil {
 		t.Fatalf("damage %q: %v", e.Damage, err)
 	}
-	name := f.path[strings.LastIndex(f.path, ".")+1:]
-	value, holder := at(broken, f.path)
+	path := pathIn(e, f.path)
+	name := path[strings.LastIndex(path, ".")+1:]
+	value, holder := at(broken, path)
 	_, isThere := holder[name]
 	if isThere != (f.is != nil) || (isThere && !f.is(value)) {
 		t.Errorf("damage %q is not to be seen in %s", e.Damage, e.Payload)
 	}
-	was, from := at(sound, f.path)
+	was, from := at(sound, path)
 	if _, wasThere := from[name]; wasThere {
 		holder[name] = was
 	} else {
 		delete(holder, name)
 	}
 	if diff := cmp.Diff(sound, broken); diff != "" {
-		t.Errorf("damage %q changes more than %s:\n%s", e.Damage, f.path, diff)
+		t.Errorf("damage %q changes more than %s:\n%s", e.Damage, path, diff)
 	}
 }
 
 func TestSoundPayloadsKeepTheRulesOfTheOrderEvent(t *testing.T) {
 	uuid := regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 	optional := map[string]int{}
-	for _, e := range busy(t, 9, 1_000) {
+	for _, e := range busyInTwoVersions(t, 9, 1_000) {
 		payload := e.Payload
 		if e.Damage != "" {
 			payload = e.Original
@@ -244,7 +271,7 @@ func TestSoundPayloadsKeepTheRulesOfTheOrderEvent(t *testing.T) {
 			t.Fatalf("event %s: %v", e.ID, err)
 		}
 		data := doc["data"].(map[string]any)
-		if doc["specversion"] != "1.0" || doc["id"] != e.ID || doc["source"] == "" || doc["type"] != e.Type+".v1" {
+		if doc["specversion"] != "1.0" || doc["id"] != e.ID || doc["source"] == "" || doc["type"] != fmt.Sprintf("%s.v%d", e.Type, e.Schema) {
 			t.Errorf("envelope of %s", payload)
 		}
 		if data["order_id"] != e.OrderID || !uuid.MatchString(e.OrderID) || !uuid.MatchString(e.ID) ||
@@ -261,7 +288,7 @@ func TestSoundPayloadsKeepTheRulesOfTheOrderEvent(t *testing.T) {
 				optional[name]++
 			}
 		}
-		for _, name := range []string{"address", "loyalty", "Version"} {
+		for _, name := range []string{"address", "delivery_address", "invoice_address", "loyalty", "Version"} {
 			if _, ok := data[name]; ok {
 				optional["data."+name]++
 			}
@@ -271,7 +298,7 @@ func TestSoundPayloadsKeepTheRulesOfTheOrderEvent(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"traceparent", "datacontenttype", "subject", "sequence", "ID", "data.address", "data.loyalty", "data.Version",
+		"traceparent", "datacontenttype", "subject", "sequence", "ID", "data.address", "data.delivery_address", "data.invoice_address", "data.loyalty", "data.Version",
 	} {
 		if optional[name] == 0 {
 			t.Errorf("no event has the optional member %s", name)

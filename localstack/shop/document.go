@@ -97,19 +97,19 @@ func encode(o *object) []byte {
 	return o.append(make([]byte, 0, 1024))
 }
 
-// document returns the CloudEvents 1.0 envelope of an event. look decides what a producer is free to decide: which
+// document returns the CloudEvents 1.0 envelope of an event. Its look decides what a producer is free to decide: which
 // optional attributes are there, how times are written, and which members are added that no reader knows.
-func document(e Event, look uint64) *object {
-	r := rand.New(rand.NewPCG(look, 1))
+func document(e Event) *object {
+	r := rand.New(rand.NewPCG(e.look, 1))
 	data := objectOf(
 		"order_id", e.OrderID,
 		"customer_id", e.CustomerID,
 		"placed_at", timeText(e.PlacedAt, r),
 		"version", e.Version,
 	)
-	addFact(data, e.fact, r)
+	addFact(data, e, r)
 
-	envelope := objectOf("specversion", "1.0", "id", e.ID, "source", "/shop/orders", "type", e.Type+".v1")
+	envelope := objectOf("specversion", "1.0", "id", e.ID, "source", "/shop/orders", "type", fmt.Sprintf("%s.v%d", e.Type, e.Schema))
 	if r.IntN(4) > 0 {
 		envelope.add("subject", e.OrderID)
 	}
@@ -131,9 +131,13 @@ func document(e Event, look uint64) *object {
 	return envelope
 }
 
-func addFact(data *object, fact any, r *rand.Rand) {
-	switch f := fact.(type) {
+func addFact(data *object, e Event, r *rand.Rand) {
+	switch f := e.fact.(type) {
 	case placed:
+		if e.Schema == 2 {
+			addBasket(data, f, r)
+			break
+		}
 		lines := make([]*object, 0, len(f.lines))
 		for _, l := range f.lines {
 			o := objectOf("line_id", l.id, "sku", l.sku, "name", l.name, "quantity", l.quantity, "unit_price_minor", l.priceMinor)
@@ -173,6 +177,30 @@ func addFact(data *object, fact any, r *rand.Rand) {
 		data.add("address", addressObject(f.address))
 	default:
 		panic("shop: a fact that cannot be encoded")
+	}
+}
+
+// addBasket adds what order.placed.v2 says: the lines and the currency of their prices in a basket, each price an object, and
+// the address under another name, mostly beside one that the rows do not know.
+func addBasket(data *object, f placed, r *rand.Rand) {
+	lines := make([]*object, 0, len(f.lines))
+	for _, l := range f.lines {
+		price := objectOf("unit_minor", l.priceMinor)
+		if r.IntN(3) == 0 {
+			price.add("list_minor", l.priceMinor+int64(r.IntN(500)))
+		}
+		o := objectOf("line_id", l.id, "sku", l.sku, "name", l.name, "quantity", l.quantity, "price", price)
+		if r.IntN(20) == 0 {
+			addUnknown(o, unknownInLine, r)
+		}
+		lines = append(lines, o)
+	}
+	data.add("basket", objectOf("currency", f.currency, "lines", lines))
+	if f.address != nil {
+		data.add("delivery_address", addressObject(*f.address))
+	}
+	if r.IntN(2) == 0 {
+		data.add("invoice_address", addressObject(newAddress(r)))
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 // step is one event of an order's life with its place in the stream.
 type step struct {
 	event Event
-	look  uint64  // how its document looks
 	place float64 // when it is sent, in order openings
 	tie   int     // which of two at one place comes first
 }
@@ -54,14 +53,14 @@ func live(cfg Config, n int) []step {
 		}
 		// The write side says when it happened a moment after it happened.
 		happened := at(place).Add(time.Duration(r.IntN(900)) * time.Microsecond)
-		steps = append(steps, step{
-			event: Event{
-				ID: newUUID(r), Type: typeOf(fact), OrderID: order, CustomerID: customer, PlacedAt: placedAt,
-				Version: int64(i + 1), Time: happened, fact: fact,
-			},
-			look:  r.Uint64(),
-			place: place,
-		})
+		event := Event{
+			ID: newUUID(r), Type: typeOf(fact), Schema: 1, OrderID: order, CustomerID: customer, PlacedAt: placedAt,
+			Version: int64(i + 1), Time: happened, fact: fact, look: r.Uint64(),
+		}
+		if event.inSecondVersion(cfg.PlacedV2Share) {
+			event.Schema = 2
+		}
+		steps = append(steps, step{event: event, place: place})
 	}
 	displace(steps, cfg.DisplacedShare, r)
 	return steps

@@ -12,15 +12,21 @@ type Stage string
 
 // The stages the oracle knows.
 const (
+	// BeforeUpgrade is when a release that knows the first schema version only has read everything: every sound event of
+	// that version is in the rows, and every other one in a letter.
+	BeforeUpgrade Stage = "before the upgrade"
 	// BeforeRedrive is when every sound event is in the rows and every damaged one is in a letter.
 	BeforeRedrive Stage = "before redrive"
-	// AfterRedrive is when the original of each damaged event has been applied as well.
+	// AfterRedrive is when every letter's cause is gone: what only a new release could read is in the rows, and the
+	// corrected event in the place of each damaged one ([Shop.Corrections]).
 	AfterRedrive Stage = "after redrive"
 )
 
 // counts reports whether the event, as it happened, is in the rows at this stage.
 func (s Stage) counts(e Event) bool {
 	switch s {
+	case BeforeUpgrade:
+		return e.Damage == "" && e.Schema == 1
 	case BeforeRedrive:
 		return e.Damage == ""
 	case AfterRedrive:
@@ -84,6 +90,15 @@ func (o *Oracle) Damaged() int {
 				n++
 			}
 		}
+	}
+	return n
+}
+
+// Parked is the number of distinct acknowledged events that are in no row at a stage: the letters that have to be open.
+func (o *Oracle) Parked(stage Stage) int {
+	n := 0
+	for _, order := range o.orders {
+		n += len(order) - len(order.applied(stage))
 	}
 	return n
 }
@@ -172,9 +187,13 @@ func (o *Oracle) applied(stage Stage, orderID string) ([]Event, error) {
 func (h history) applied(stage Stage) []Event {
 	var events []Event
 	for _, e := range h {
-		if stage.counts(e) {
-			events = append(events, e)
+		if !stage.counts(e) {
+			continue
 		}
+		if e.Damage != "" {
+			e.ID = e.correctedID() // the rows tell of the event that was applied
+		}
+		events = append(events, e)
 	}
 	return events
 }

@@ -1,6 +1,8 @@
 package shop
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"math/rand/v2"
@@ -9,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
@@ -45,7 +47,19 @@ func (c cells) apply(t require, payload []byte) {
 	t.noError(err)
 	birth := placedAt.UnixMicro()
 	kind := doc["type"].(string)
+	schema := kind[len(kind)-1]
 	kind = kind[:len(kind)-len(".v1")]
+	if kind == "order.placed" && schema == '2' {
+		basket := data["basket"].(map[string]any)
+		data["currency"], data["lines"] = basket["currency"], basket["lines"]
+		for _, l := range basket["lines"].([]any) {
+			l := l.(map[string]any)
+			l["unit_price_minor"] = l["price"].(map[string]any)["unit_minor"]
+		}
+		if address, ok := data["delivery_address"]; ok {
+			data["address"] = address
+		}
+	}
 	once := func(name string, value any) { c.set(name, birth, value) }
 	sum := func(lines any, by func(line map[string]any) int64) json.Number {
 		total := int64(0)
@@ -132,7 +146,7 @@ func TestOracleEqualsANaiveFoldInAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := Config{
 			Seed: rapid.Uint64().Draw(t, "seed"), Orders: rapid.IntRange(1, 30).Draw(t, "orders"),
-			DamagedShare: 0.1, DuplicateShare: 0.2, DisplacedShare: 0.2, Now: noon,
+			DamagedShare: 0.1, DuplicateShare: 0.2, DisplacedShare: 0.2, PlacedV2Share: 0.5, Now: noon,
 		}
 		s, err := New(cfg)
 		if err != nil {
@@ -149,22 +163,32 @@ func TestOracleEqualsANaiveFoldInAnyOrder(t *testing.T) {
 		oracle := NewOracle(slices.Values(events), func(id string) bool { return !lost[id] })
 		shuffle.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
 
-		for _, stage := range []Stage{BeforeRedrive, AfterRedrive} {
+		corrections := slices.Collect(s.Corrections())
+		for _, stage := range []Stage{BeforeUpgrade, BeforeRedrive, AfterRedrive} {
+			applied := slices.Clone(events)
+			if stage == AfterRedrive {
+				applied = append(applied, corrections...)
+			}
 			folded := make(map[string]cells)
-			for _, e := range events {
-				payload := e.Payload
-				if e.Damage != "" {
-					payload = e.Original
-				}
-				if lost[e.ID] || (e.Damage != "" && stage == BeforeRedrive) {
+			parked := make(map[string]bool)
+			for _, e := range applied {
+				if lost[cmp.Or(e.Corrects, e.ID)] {
 					continue
 				}
+				if e.Damage != "" || bytes.Contains(e.Payload, []byte(`"order.placed.v2"`)) && stage == BeforeUpgrade {
+					parked[e.ID] = true
+					continue
+				}
+				delete(parked, e.Corrects)
 				if folded[e.OrderID] == nil {
 					folded[e.OrderID] = make(cells)
 				}
-				folded[e.OrderID].apply(require{t}, payload)
+				folded[e.OrderID].apply(require{t}, e.Payload)
 			}
-			if diff := cmp.Diff(slices.Sorted(maps.Keys(folded)), oracle.OrderIDs(stage)); diff != "" {
+			if oracle.Parked(stage) != len(parked) {
+				t.Fatalf("%d events are parked %s, want %d", oracle.Parked(stage), stage, len(parked))
+			}
+			if diff := gocmp.Diff(slices.Sorted(maps.Keys(folded)), oracle.OrderIDs(stage)); diff != "" {
 				t.Fatalf("orders with a row %s:\n%s", stage, diff)
 			}
 			report, err := oracle.Check(OrderByID, stage, func(yield func([]byte, error) bool) {
@@ -272,7 +296,7 @@ func TestAccountPutsEachEventWhereItIs(t *testing.T) {
 	want := Account{
 		Events: oracle.Events(), Applied: oracle.Events() - len(letters), Parked: len(letters), Rows: byID.Rows + byCustomer.Rows,
 	}
-	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+	if diff := gocmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("all is well: %v\n%s", err, diff)
 	}
 
@@ -292,7 +316,7 @@ func TestAccountPutsEachEventWhereItIs(t *testing.T) {
 	want.Both, want.Strangers = 1, 1
 	slices.Sort(want.LostIDs)
 	slices.Sort(got.LostIDs)
-	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+	if diff := gocmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("four faults: %v\n%s", err, diff)
 	}
 }
@@ -351,6 +375,42 @@ func TestExpectedStatusAndVersionsFollowTheStage(t *testing.T) {
 	}
 	if _, err := oracle.ExpectedStatus(AfterRedrive, "nobody's"); err == nil {
 		t.Error("an order that was never placed has a status")
+	}
+}
+
+func TestACorrectionTakesThePlaceOfItsDamagedEvent(t *testing.T) {
+	s := run(t, Config{Seed: 17, Orders: 300, DamagedShare: 0.05})
+	oracle := NewOracle(s.Events(), nil)
+	byID, err := oracle.Check(OrderByID, AfterRedrive, each(rowsOf(t, oracle, OrderByID, AfterRedrive)))
+	if err != nil || byID.Wrong() != 0 {
+		t.Fatalf("%v, %+v", err, byID)
+	}
+	byCustomer, err := oracle.Check(OrdersByCustomer, AfterRedrive, each(rowsOf(t, oracle, OrdersByCustomer, AfterRedrive)))
+	if err != nil || byCustomer.Wrong() != 0 {
+		t.Fatalf("%v, %+v", err, byCustomer)
+	}
+	letters := make(map[string][]byte)
+	var correction Event
+	for e := range s.Events() {
+		if e.Damage == "" {
+			continue
+		}
+		correction = e.Corrected()
+		letters[e.ID] = e.Payload
+		_, damaged := byID.AppliedEventIDs[e.ID]
+		_, corrected := byID.AppliedEventIDs[correction.ID]
+		if damaged || !corrected {
+			t.Errorf("order %s lists the damaged event: %v, the corrected one: %v", e.OrderID, damaged, corrected)
+		}
+	}
+	got, err := oracle.Account(byID, byCustomer, each(letters))
+	want := Account{Events: oracle.Events(), Applied: oracle.Events() - len(letters), Parked: len(letters), Corrected: len(letters), Rows: 600}
+	if diff := gocmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("all are corrected: %v\n%s", err, diff)
+	}
+	delete(byCustomer.AppliedEventIDs, correction.ID)
+	if got, err = oracle.Account(byID, byCustomer, each(letters)); err != nil || got.Corrected != len(letters)-1 {
+		t.Errorf("one is corrected in one table only: %d of %d, %v", got.Corrected, len(letters), err)
 	}
 }
 

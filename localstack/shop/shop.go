@@ -12,7 +12,8 @@
 // The stream is as unkind as the ground rules of Kinesis allow: many orders are open at once and their events
 // interleave, some events arrive after later ones of their own order, some arrive twice, and a given share is damaged
 // on the way, each in one of the ways that [Damages] lists. A damaged event stands *in place of* the real one, whose
-// payload is kept in [Event.Original] and never sent. What the generator does not do is contradict itself: versions
+// payload is kept in [Event.Original] and never sent. The shop may notice, and send the corrected event under a new id
+// ([Shop.Corrections]). What the generator does not do is contradict itself: versions
 // are dense and never used twice in an order, and the ids of lines, payments, parcels, refunds and cancellations are
 // unique in their order.
 package shop
@@ -43,6 +44,9 @@ type Config struct {
 	DuplicateShare float64
 	// DisplacedShare of all distinct events arrive after one, two or three later events of their own order, 0 to 0.5.
 	DisplacedShare float64
+	// PlacedV2Share of the orders are placed in the second schema version of order.placed, 0 to 1. It changes the payload of
+	// these events and nothing else of a run.
+	PlacedV2Share float64
 	// MeanGap is the mean distance between two events of one order, in orders placed meanwhile, at least 2: it decides
 	// how many orders are open at one time. 0 means a twentieth of Orders, but no less than 2 and no more than 100.
 	MeanGap float64
@@ -93,6 +97,7 @@ func (c Config) validate() error {
 		{"damaged share", c.DamagedShare, 1},
 		{"duplicate share", c.DuplicateShare, 1},
 		{"displaced share", c.DisplacedShare, 0.5},
+		{"share of placed v2", c.PlacedV2Share, 1},
 	} {
 		if !(share.value >= 0 && share.value <= share.top) {
 			wrong = append(wrong, fmt.Errorf("%s is %v, want 0 to %v", share.name, share.value, share.top))
@@ -118,6 +123,18 @@ func (s *Shop) Events() iter.Seq[Event] {
 		for {
 			event, more := traffic.next()
 			if !more || !yield(event) {
+				return
+			}
+		}
+	}
+}
+
+// Corrections yields the corrected event of every damaged one, in the order in which these were sent: what the shop sends
+// when it has mended its producer. See [Event.Corrected].
+func (s *Shop) Corrections() iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		for event := range s.Events() {
+			if event.Damage != "" && !yield(event.Corrected()) {
 				return
 			}
 		}

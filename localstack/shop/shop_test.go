@@ -1,10 +1,12 @@
 package shop
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -35,6 +37,13 @@ func busy(t testing.TB, seed uint64, orders int) []Event {
 	return slices.Collect(run(t, cfg).Events())
 }
 
+// busyInTwoVersions is a busy run with half of its orders placed in the second schema version.
+func busyInTwoVersions(t testing.TB, seed uint64, orders int) []Event {
+	t.Helper()
+	cfg := Config{Seed: seed, Orders: orders, DamagedShare: 0.02, DuplicateShare: 0.05, DisplacedShare: 0.1, PlacedV2Share: 0.5}
+	return slices.Collect(run(t, cfg).Events())
+}
+
 func digest(events []Event) string {
 	hash := sha256.New()
 	for _, e := range events {
@@ -53,6 +62,71 @@ func TestARunIsAFunctionOfItsConfiguration(t *testing.T) {
 	}
 	if digest(busy(t, 2, 500)) == golden {
 		t.Error("seeds 1 and 2 yield the same events")
+	}
+}
+
+func TestTheSecondSchemaVersionChangesPayloadsOnly(t *testing.T) {
+	const golden = "c820ff8018bd48d2" // changes only with the generator itself
+	first, second := busy(t, 1, 500), busyInTwoVersions(t, 1, 500)
+	if got := digest(second); got != golden {
+		t.Errorf("events of seed 1 have digest %s, want %s", got, golden)
+	}
+	if len(first) != len(second) {
+		t.Fatalf("%d events, and %d in two versions", len(first), len(second))
+	}
+	placedEvents, inSecond := 0, 0
+	for i, e := range second {
+		if e.Type == typePlaced && !e.Duplicate {
+			placedEvents++
+		}
+		if e.Schema == 1 {
+			// A damage of the second version takes the turn of another, so damages are not compared.
+			if e.Damage == "" && first[i].Damage == "" && !bytes.Equal(e.Payload, first[i].Payload) {
+				t.Errorf("event %s differs", e.ID)
+			}
+		} else if e.Type != typePlaced || e.Schema != 2 || bytes.Equal(e.Payload, first[i].Payload) {
+			t.Errorf("event %s of type %s in version %d", e.ID, e.Type, e.Schema)
+		} else if !e.Duplicate {
+			inSecond++
+		}
+		e.Payload, e.Original, e.Damage, e.Schema = first[i].Payload, first[i].Original, first[i].Damage, first[i].Schema
+		if !reflect.DeepEqual(first[i], e) {
+			t.Errorf("event %d is %+v, and %+v in two versions", i, first[i], e)
+		}
+	}
+	within(t, "orders placed in the second version", inSecond, float64(placedEvents)/2)
+}
+
+func TestACorrectedEventSaysWhatTheDamagedOneShouldHaveSaid(t *testing.T) {
+	cfg := Config{Seed: 16, Orders: 500, DamagedShare: 0.1, DuplicateShare: 0.05, DisplacedShare: 0.1, PlacedV2Share: 0.5}
+	s := run(t, cfg)
+	ids := make(map[string]bool)
+	var damaged []Event
+	for e := range s.Events() {
+		ids[e.ID] = true
+		if e.Damage != "" {
+			damaged = append(damaged, e)
+		}
+	}
+	corrections := slices.Collect(s.Corrections())
+	if len(corrections) != len(damaged) || len(damaged) < 100 {
+		t.Fatalf("%d corrections of %d damaged events", len(corrections), len(damaged))
+	}
+	if again := slices.Collect(s.Corrections()); digest(again) != digest(corrections) {
+		t.Error("the corrections are others the second time")
+	}
+	for i, c := range corrections {
+		was := damaged[i]
+		if c.Corrects != was.ID || ids[c.ID] {
+			t.Errorf("%s corrects %s, want %s, under an id that no event has", c.ID, c.Corrects, was.ID)
+		}
+		ids[c.ID] = true
+		if got := bytes.ReplaceAll(c.Payload, []byte(c.ID), []byte(was.ID)); !bytes.Equal(got, was.Original) {
+			t.Errorf("the correction of a %s is\n%s\nwant, under another id,\n%s", was.Damage, c.Payload, was.Original)
+		}
+		if c.OrderID != was.OrderID || c.Version != was.Version || !c.Time.Equal(was.Time) || c.Damage != "" || c.Original != nil || c.Duplicate {
+			t.Errorf("got %+v, want an event like %+v", c, was)
+		}
 	}
 }
 
@@ -271,12 +345,12 @@ func TestParcelsHoldWhatWasOrdered(t *testing.T) {
 
 func TestNewNamesEveryWrongField(t *testing.T) {
 	_, err := New(Config{Orders: 0, Customers: -1, DamagedShare: 2, DuplicateShare: math.NaN(), DisplacedShare: 0.6, MeanGap: 1,
-		Span: time.Second})
+		PlacedV2Share: -0.1, Span: time.Second})
 	if err == nil {
 		t.Fatal("accepted")
 	}
 	for _, field := range []string{"orders", "customers", "damaged share", "duplicate share", "displaced share", "mean gap", "now",
-		"span"} {
+		"span", "share of placed v2"} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("%q does not name %s", err, field)
 		}

@@ -56,7 +56,7 @@ func (t *traffic) next() (Event, bool) {
 	}
 	s := heap.Pop(&t.queue).(step)
 	event := s.event
-	event.Payload = encode(document(event, s.look))
+	event.Payload = encode(document(event))
 	if event.Duplicate {
 		return event, true
 	}
@@ -64,7 +64,7 @@ func (t *traffic) next() (Event, bool) {
 	index := t.emitted
 	t.emitted++
 	if t.damageAt >= 0 && index >= t.damageAt {
-		t.damage(&event, s.look)
+		t.damage(&event)
 		return event, true
 	}
 	if t.random.Float64() < t.cfg.DuplicateShare {
@@ -87,10 +87,10 @@ func (t *traffic) repeatAfter() float64 {
 
 // damage replaces the payload by a damaged one. Of the ways that fit the type of event it takes the one least used so
 // far, and of several the one that fits the fewest types: what only a refund can suffer is not left to chance.
-func (t *traffic) damage(event *Event, look uint64) {
+func (t *traffic) damage(event *Event) {
 	best := -1
 	for i, d := range damages {
-		if !d.fits(event.Type) || (d.name == DamageEmpty && t.damageUses[i] > 0) {
+		if !d.fits(*event) || (d.name == DamageEmpty && t.damageUses[i] > 0) {
 			continue
 		}
 		if best < 0 || t.damageUses[i] < t.damageUses[best] ||
@@ -104,7 +104,7 @@ func (t *traffic) damage(event *Event, look uint64) {
 
 	event.Original = event.Payload
 	event.Damage = damages[best].name
-	event.Payload = damages[best].spoil(*event, look, t.cfg.Now)
+	event.Payload = damages[best].spoil(*event, t.cfg.Now)
 }
 
 func (t *traffic) push(s step) {
