@@ -45,7 +45,7 @@ func compareDecisions(t testing.TB, file *View, data []byte, arrival time.Time) 
 
 func TestTheOrderFileDecidesAsGoDoesForAShopsEvents(t *testing.T) {
 	file := loadExample(t, "order")
-	s, err := shop.New(shop.Config{Seed: 3, Orders: 1500, DamagedShare: 0.4, Now: goldenArrival})
+	s, err := shop.New(shop.Config{Seed: 3, Orders: 1500, DamagedShare: 0.4, PlacedV2Share: 0.5, Now: goldenArrival})
 	if err != nil {
 		t.Fatal(err)
 	}
