@@ -32,12 +32,14 @@ dev: ## start a stack and a daemon, keep them running, and say what to type next
 
 # gofmt and go fix report by what they print, not by their exit code alone.
 .PHONY: check
-check: ## gofmt, vet, staticcheck, go fix and the import fences; starts nothing
+check: ## gofmt, vet, staticcheck, go fix, the import fences and the build that lacks a schema version; starts nothing
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "gofmt -w is needed for:" "$$unformatted" >&2; exit 1; }
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
 	@fixes=$$($(GO) fix -diff ./... 2>&1) && test -z "$$fixes" || { echo "$$fixes"; echo "go fix ./... is needed" >&2; exit 1; }
 	$(GO) test -count=1 -run '^TestFence' .
+	$(GO) vet -tags without_placed_v2 ./order ./cmd/projector
+	$(GO) test -count=1 -tags without_placed_v2 -run '^TestABuildWithout' ./order
 
 # The packages share one Cassandra and, on a small machine, two processors: tests with deadlines of their own run one package
 # after another. Building first keeps the compiler out of their way, and finds what does not compile before a stack starts.

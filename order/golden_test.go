@@ -54,7 +54,7 @@ func TestProjectWritesWhatItsRevisionWrote(t *testing.T) {
 			}
 		})
 	}
-	for _, typ := range Types() {
+	for _, typ := range (View{}).Types() {
 		if !types[typ] {
 			t.Errorf("no golden event of type %s", typ)
 		}

@@ -11,8 +11,8 @@ import (
 )
 
 func TestABuildWithoutPlacedV2ParksIt(t *testing.T) {
-	if slices.Contains(Types(), "order.placed.v2") || !slices.Contains(Types(), "order.placed.v1") {
-		t.Errorf("this build knows %q", Types())
+	if slices.Contains(View{}.Types(), "order.placed.v2") || !slices.Contains(View{}.Types(), "order.placed.v1") {
+		t.Errorf("this build knows %q", View{}.Types())
 	}
 	_, err := project(goldenEvents(t)["placed_v2"])
 	poison, ok := view.AsPoison(err)

@@ -65,7 +65,7 @@ func (known schemas) newest(typ string) int {
 
 // Types returns the type of every event that this build reads, with its schema version as it stands in an event, such as
 // "order.placed.v1", sorted.
-func Types() []string { return slices.Sorted(maps.Keys(knownSchemas)) }
+func (View) Types() []string { return slices.Sorted(maps.Keys(knownSchemas)) }
 
 // knownSchemas are all events that this build reads: the one list of types and their schema versions.
 var knownSchemas = newSchemas(slices.Concat(firstVersions, placedV2)...)

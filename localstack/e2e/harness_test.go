@@ -107,10 +107,10 @@ func balanced(t *testing.T, ctx context.Context, s *Site, shards int, daemons ..
 	return fleet
 }
 
-// orders returns a generator for a run that begins now.
+// orders returns a generator for a run that begins now, of events in both schema versions.
 func orders(t *testing.T, n int, seed uint64, damaged float64) *shop.Shop {
 	t.Helper()
-	s, err := shop.New(shop.Config{Seed: seed, Orders: n, Now: time.Now(), DamagedShare: damaged, DuplicateShare: 0.02, DisplacedShare: 0.05})
+	s, err := shop.New(shop.Config{Seed: seed, Orders: n, Now: time.Now(), DamagedShare: damaged, DuplicateShare: 0.02, DisplacedShare: 0.05, PlacedV2Share: 0.25})
 	if err != nil {
 		t.Fatal(err)
 	}
