@@ -12,7 +12,7 @@ import (
 )
 
 func newSeed() *cobra.Command {
-	config := shop.Config{Orders: 100, DamagedShare: 0.005, DuplicateShare: 0.02, DisplacedShare: 0.05, PlacedV2Share: 0.25, Seed: 1}
+	config := shop.Config{Orders: 100, DamagedShare: 0.005, DuplicateShare: 0.02, DisplacedShare: 0.05, PlacedV2Share: 0.1, Seed: 1}
 	options := shop.Options{}
 	stream := localstack.DefaultStream
 	now, corrections := "", false

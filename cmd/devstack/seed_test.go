@@ -26,9 +26,9 @@ func TestCorrectionsAreThoseOfTheRunWithTheSamePresent(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	now := time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
-	args := []string{"seed", "--stream", "corrected", "--orders", "60", "--seed", "7", "--damaged", "0.1", "--now", now.Format(time.RFC3339)}
+	args := []string{"seed", "--stream", "corrected", "--orders", "120", "--seed", "7", "--damaged", "0.1", "--now", now.Format(time.RFC3339)}
 	generator, err := shop.New(shop.Config{
-		Seed: 7, Orders: 60, DamagedShare: 0.1, DuplicateShare: 0.02, DisplacedShare: 0.05, PlacedV2Share: 0.25, Now: now,
+		Seed: 7, Orders: 120, DamagedShare: 0.1, DuplicateShare: 0.02, DisplacedShare: 0.05, PlacedV2Share: 0.1, Now: now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestCorrectionsAreThoseOfTheRunWithTheSamePresent(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	code, stdout, stderr := run(t, append(args, "--corrections")...)
-	if says := fmt.Sprintf("orders=60 events=%d records=%d\n", corrections, corrections); code != 0 || stdout != says {
+	if says := fmt.Sprintf("orders=120 events=%d records=%d\n", corrections, corrections); code != 0 || stdout != says {
 		t.Fatalf("exit code %d: got %q, want %q: %s", code, stdout, says, stderr)
 	}
 	if diff := cmp.Diff(want, payloads(t, client, "corrected")); diff != "" {

@@ -114,6 +114,6 @@ func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "— "+format+"\n"
 func generator(o options) (*shop.Shop, error) {
 	return shop.New(shop.Config{
 		Seed: o.seed, Orders: o.orders, Now: time.Now(),
-		DamagedShare: 0.005, DuplicateShare: 0.02, DisplacedShare: 0.05, PlacedV2Share: 0.25,
+		DamagedShare: 0.005, DuplicateShare: 0.02, DisplacedShare: 0.05, PlacedV2Share: 0.1,
 	})
 }

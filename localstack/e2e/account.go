@@ -28,8 +28,13 @@ type Result struct {
 // Right tells whether nothing is lost and every row is as it should be.
 func (r Result) Right() bool { return r.Lost == 0 && r.Mismatched == 0 && r.Strangers == 0 }
 
-// Account reads every row of both order tables, and every letter, and holds them against the oracle.
+// Account reads every row of both order tables, and every letter, and holds them against the oracle before a redrive.
 func (s *Site) Account(ctx context.Context, oracle *shop.Oracle) (Result, error) {
+	return s.AccountAt(ctx, oracle, shop.BeforeRedrive)
+}
+
+// AccountAt does so at any stage.
+func (s *Site) AccountAt(ctx context.Context, oracle *shop.Oracle, stage shop.Stage) (Result, error) {
 	session, err := s.Cassandra()
 	if err != nil {
 		return Result{}, err
@@ -39,7 +44,7 @@ func (s *Site) Account(ctx context.Context, oracle *shop.Oracle) (Result, error)
 	tables, reading := errgroup.WithContext(ctx)
 	for table, report := range map[shop.Table]*shop.Report{shop.OrderByID: &byID, shop.OrdersByCustomer: &byCustomer} {
 		tables.Go(func() (err error) {
-			*report, err = oracle.Check(table, shop.BeforeRedrive, s.rows(reading, session, table))
+			*report, err = oracle.Check(table, stage, s.rows(reading, session, table))
 			return err
 		})
 	}
