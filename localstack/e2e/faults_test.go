@@ -128,7 +128,7 @@ func TestWhatIsAbsentIsNamed(t *testing.T) {
 		}, 1, []string{"nobodys-bucket", "dead_letters.bucket"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-					s := site(t, test.shards, nil)
+			s := site(t, test.shards, nil)
 			test.prepare(t, s)
 			ctx := within(t, time.Minute, "the end of the daemon")
 			_, err := s.Projector(ctx, "run")
