@@ -37,8 +37,9 @@ func aggregateOf(events []shop.Event) []byte {
 // Producers that aggregate are like all others: every event is applied or parked by itself, whichever shard its key
 // belongs to, and a checkpoint never stops within an aggregate. A crash in the middle repeats, and loses nothing.
 func TestAggregatesAreTakenApart(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
-	s := site(t, 2, nil)
+	s := site(t, 2, nil, "PENSTOCK_LEASES_FAILOVER="+failover.String())
 	setup(t, s)
 	ctx := within(t, 2*time.Minute, "aggregates")
 	generator := orders(t, 300, 31, 0.05)

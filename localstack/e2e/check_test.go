@@ -107,6 +107,7 @@ func wantTroubles(t *testing.T, c checked, code int, troubles ...string) {
 // The first hour: with stream and bucket alone everything of ours is missing, two setups at once make it, and each
 // thing that can go wrong afterwards is found, named, and told apart by the exit code.
 func TestCheckTellsAllThatIsMissingAndSetupMakesIt(t *testing.T) {
+	t.Parallel()
 	s := site(t, 2, nil)
 	k := s.Name
 	wantTroubles(t, runCheck(t, s), 7,
@@ -278,7 +279,8 @@ func TestCheckTellsAllThatIsMissingAndSetupMakesIt(t *testing.T) {
 	})
 }
 
-// A dependency that takes connections and never answers is told as one that cannot be reached, in bounded time.
+// A dependency that takes connections and never answers is told as one that cannot be reached, in bounded time, which is why
+// it runs alone.
 func TestCheckDoesNotWaitForThoseThatHang(t *testing.T) {
 	s := site(t, 0, nil)
 	hangs := hangingAddress(t)

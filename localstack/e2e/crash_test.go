@@ -18,6 +18,7 @@ const failover = 3 * time.Second
 // Five rounds of what make prove P=crash does, which together have all of its troubles, and one with a view that is not
 // of orders.
 func TestNothingIsLostWhenADaemonIsKilled(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
 	for i, x := range []trouble{
 		{},
@@ -26,9 +27,15 @@ func TestNothingIsLostWhenADaemonIsKilled(t *testing.T) {
 		{freeze: true, aggregated: true, throttled: true},
 		{reshard: true, aggregated: true, clock: -2 * time.Minute, throttled: true},
 	} {
-		t.Run(x.String(), func(t *testing.T) { crashOrders(t, x, uint64(i)) })
+		t.Run(x.String(), func(t *testing.T) {
+			t.Parallel()
+			crashOrders(t, x, uint64(i))
+		})
 	}
-	t.Run("another view", func(t *testing.T) { crashRound(t, newStockWorkload(4, 3000), trouble{}, 4) })
+	t.Run("another view", func(t *testing.T) {
+		t.Parallel()
+		crashRound(t, newStockWorkload(4, 3000), trouble{}, 4)
+	})
 }
 
 func crashOrders(t *testing.T, x trouble, seed uint64) {

@@ -16,8 +16,9 @@ import (
 // follow it, one of which is killed. From then on the events of one order are in several shards at once, read by both
 // daemons in any order, whatever their partition key. The rows are those of the events.
 func TestAStreamSpreadsItsRecordsUnderLoad(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
-	s := site(t, 0, nil)
+	s := site(t, 0, nil, "PENSTOCK_LEASES_FAILOVER="+failover.String())
 	ctx := within(t, 4*time.Minute, "a stream that spreads its records")
 	client := s.Kinesis()
 	if _, err := client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: &s.Name,

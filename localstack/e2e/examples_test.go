@@ -32,13 +32,17 @@ type expectation struct {
 
 // Every example of a view from a file, as its reader would run it: the real programs, each event twice and in any order.
 func TestTheExamplesOfViewsEndInTheirRows(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
 	entries, err := os.ReadDir(viewExamples)
 	if err != nil || len(entries) == 0 {
 		t.Fatalf("no examples: %v", err)
 	}
 	for i, entry := range entries {
-		t.Run(entry.Name(), func(t *testing.T) { runExample(t, os.DirFS(filepath.Join(viewExamples, entry.Name())), uint64(i)) })
+		t.Run(entry.Name(), func(t *testing.T) {
+			t.Parallel()
+			runExample(t, os.DirFS(filepath.Join(viewExamples, entry.Name())), uint64(i))
+		})
 	}
 }
 

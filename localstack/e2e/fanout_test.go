@@ -12,7 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
-	"penstock/localstack"
 	"penstock/localstack/shop"
 	"penstock/localstack/stacktest"
 )
@@ -21,12 +20,14 @@ const byFanOut = "PENSTOCK_KINESIS_READER=fanout"
 
 // As by polling, so by enhanced fan-out: shards come and go, a daemon is killed, and nothing is lost.
 func TestAStreamIsReshardedUnderLoadByFanOut(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
 	reshardUnderLoad(t, site(t, 2, nil, byFanOut, "PENSTOCK_LEASES_FAILOVER="+failover.String()))
 }
 
 // Without its consumer a daemon does not start, and says what to do; setup registers it, for each generation one.
 func TestFanOutNeedsItsConsumer(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
 	s := site(t, 1, nil)
 	setup(t, s) // for polling
@@ -82,7 +83,9 @@ func TestFanOutNeedsItsConsumer(t *testing.T) {
 
 // With Cassandra frozen, 64 subscriptions have more to bring than the process may hold: they are let go, and begun again
 // when there is room.
-func cassandraFreezesUnderFanOut(t *testing.T, stack *localstack.Stack) {
+func TestCassandraFreezesUnderManySubscriptions(t *testing.T) {
+	t.Parallel()
+	stack := breakable(t)
 	const inFlight, shards = 32 << 20, 64
 	s := site(t, shards, stack.Env(), byFanOut, "PENSTOCK_PRESSURE_IN_FLIGHT=32MiB")
 	setup(t, s)

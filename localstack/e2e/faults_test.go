@@ -22,6 +22,7 @@ import (
 
 // Every way in which an event can be damaged leads to a letter with the code that is expected of it, and to nothing else.
 func TestEveryDamageIsParkedWithItsCode(t *testing.T) {
+	t.Parallel()
 	s := site(t, 2, nil)
 	setup(t, s)
 	generator := orders(t, 400, 11, 0.25)
@@ -64,6 +65,7 @@ func TestEveryDamageIsParkedWithItsCode(t *testing.T) {
 
 // A record of the largest size that a stream takes by default is applied like any other.
 func TestARecordOfOneMebibyteIsApplied(t *testing.T) {
+	t.Parallel()
 	s := site(t, 1, nil)
 	setup(t, s)
 	now := time.Now().UTC().Format(time.RFC3339Nano)
@@ -101,6 +103,7 @@ func TestARecordOfOneMebibyteIsApplied(t *testing.T) {
 
 // What an operator has to change is said in a sentence, with the exit code that goes with it.
 func TestWhatIsAbsentIsNamed(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
 	for name, test := range map[string]struct {
 		shards  int
@@ -128,6 +131,7 @@ func TestWhatIsAbsentIsNamed(t *testing.T) {
 		}, 1, []string{"nobodys-bucket", "dead_letters.bucket"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := site(t, test.shards, nil)
 			test.prepare(t, s)
 			ctx := within(t, time.Minute, "the end of the daemon")
@@ -159,17 +163,22 @@ func execute(t *testing.T, s *Site, cql string) {
 	}
 }
 
-// The tests below break servers, so they have a stack of their own.
+// The tests below break servers, so they have stacks of their own: those that take longest have one each.
 
-func TestServersBreak(t *testing.T) {
+// breakable starts a stack without a stream.
+func breakable(t *testing.T) *localstack.Stack {
+	t.Helper()
 	stacktest.Require(t) // the whole of these tests belongs to make test
 	config := localstack.Everything()
 	config.Stream = ""
-	stack := stacktest.Start(t, config)
+	return stacktest.Start(t, config)
+}
+
+func TestServersBreak(t *testing.T) {
+	t.Parallel()
+	stack := breakable(t)
 	for name, test := range map[string]func(*testing.T, *localstack.Stack){
 		"cassandra is down at start":                     cassandraDownAtStart,
-		"cassandra freezes for a minute":                 cassandraFreezes,
-		"cassandra freezes under 64 subscriptions":       cassandraFreezesUnderFanOut,
 		"cassandra is killed and restarted":              cassandraRestarts,
 		"dynamodb is down for longer than a lease":       dynamoDBDown,
 		"s3 is down when a poison record comes":          s3Down,
@@ -210,7 +219,9 @@ func cassandraDownAtStart(t *testing.T, stack *localstack.Stack) {
 
 // With Cassandra frozen in the middle of a backlog the daemon keeps no more in memory than it promises, parks nothing,
 // and catches up afterwards.
-func cassandraFreezes(t *testing.T, stack *localstack.Stack) {
+func TestCassandraFreezesForAMinute(t *testing.T) {
+	t.Parallel()
+	stack := breakable(t)
 	const inFlight = 32 << 20
 	s := site(t, 4, stack.Env(), "PENSTOCK_PRESSURE_IN_FLIGHT=32MiB")
 	setup(t, s)

@@ -39,10 +39,12 @@ var needed = map[string]map[string]string{
 // every call of the real binary from set-up over the life of its leases, with two daemons that share shards, to a letter that
 // is there already.
 func TestNoRoleCallsWhatItsPolicyLacks(t *testing.T) {
+	t.Parallel()
 	rolesKeepToTheirPolicies(t, map[string]string{"check": "check", "run": "run", "setup": "setup", "shards": "shards"})
 }
 
 func TestNoRoleCallsWhatItsPolicyLacksWithFanOut(t *testing.T) {
+	t.Parallel()
 	rolesKeepToTheirPolicies(t, map[string]string{"check": "check-fanout", "run": "run-fanout", "setup": "setup-fanout", "shards": "shards"}, byFanOut)
 }
 

@@ -29,6 +29,7 @@ import (
 // A stream that is not the one configured is refused as a mistake of the configuration: by its region before anything
 // is connected to, by its account as soon as the stream is found.
 func TestAStreamOfAnotherRegionOrAccountIsRefused(t *testing.T) {
+	t.Parallel()
 	s := site(t, 1, nil)
 	found, err := s.Kinesis().DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: &s.Name})
 	if err != nil {
@@ -67,6 +68,7 @@ func TestAStreamOfAnotherRegionOrAccountIsRefused(t *testing.T) {
 // A lease table that is another application's is left as it is: one of another kind, one whose positions are of another
 // stream, and one whose shards were read to their end while those of the stream go on.
 func TestTheLeaseTableOfAnotherApplicationIsRefused(t *testing.T) {
+	t.Parallel()
 	stack := stacktest.Require(t)
 	client := stack.DynamoDBClient()
 	t.Run("of another kind", func(t *testing.T) {
@@ -126,6 +128,7 @@ func TestTheLeaseTableOfAnotherApplicationIsRefused(t *testing.T) {
 // A stream that was deleted and created anew under its name is not read with the positions of the old one. With leases
 // of its own it is read from its beginning.
 func TestAStreamThatWasCreatedAnewIsRefused(t *testing.T) {
+	t.Parallel()
 	stack := stacktest.Require(t)
 	s := site(t, 1, nil)
 	setup(t, s)
@@ -186,6 +189,7 @@ func TestAStreamThatWasCreatedAnewIsRefused(t *testing.T) {
 // Streams that distribute records by themselves have none with a partition key. It is nothing to a record that is
 // applied, nor to one that is parked.
 func TestRecordsWithoutPartitionKeyAreLikeAllOthers(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
 	s := site(t, 1, nil)
 	setup(t, s)

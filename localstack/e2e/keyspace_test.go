@@ -11,6 +11,7 @@ import (
 // A keyspace that is dropped under a daemon is no record's fault and does not pass: the daemon stops and says what is
 // missing, parks nothing, and keeps the checkpoint it had.
 func TestADroppedKeyspaceStopsTheDaemonAndKeepsTheCheckpoint(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
 	ctx := within(t, 90*time.Second, "the end of a daemon that lost its keyspace")
 	s, d, stop, before := daemonWithCommits(t, ctx, orders(t, 5000, 22, 0), 300)

@@ -12,7 +12,8 @@ import (
 	"penstock/localstack/stacktest"
 )
 
-// A daemon that is kept to a rate reads its backlog at that rate, and as fast as it can once SIGHUP has told it so.
+// A daemon that is kept to a rate reads its backlog at that rate, and as fast as it can once SIGHUP has told it so. What it
+// measures others would disturb, so it runs alone.
 func TestTheRateCapIsChangedWhileTheDaemonRuns(t *testing.T) {
 	stacktest.Require(t)
 	const shards, perSecond = 4, 40
@@ -71,6 +72,7 @@ func TestTheRateCapIsChangedWhileTheDaemonRuns(t *testing.T) {
 
 // Target and bounds of the writer change at SIGHUP, as operators see it.
 func TestTheWritersBoundsAreChangedWhileTheDaemonRuns(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
 	s := site(t, 1, nil)
 	setup(t, s)

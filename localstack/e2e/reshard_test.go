@@ -12,6 +12,7 @@ import (
 // A stream is split, merged and split again while orders come in and two daemons follow it, one of which is killed: every
 // record is read, and in the end the daemons share the shards that are open, and the others are finished.
 func TestAStreamIsReshardedUnderLoad(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
 	reshardUnderLoad(t, site(t, 2, nil, "PENSTOCK_LEASES_FAILOVER="+failover.String()))
 }

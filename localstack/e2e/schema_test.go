@@ -83,6 +83,7 @@ func daemonWithCommits(t *testing.T, ctx context.Context, generator *shop.Shop, 
 // A column that is dropped is no record's fault and does not pass: the daemon stops and says which, parks nothing, and
 // leaves a checkpoint behind which every record is in the rows. So does every daemon that is started after it.
 func TestADroppedColumnStopsTheDaemonAndKeepsTheCheckpoint(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
 	ctx := within(t, time.Minute, "the end of a daemon that lost a column")
 	s, d, stop, before := daemonWithCommits(t, ctx, orders(t, 5000, 21, 0), 500)
@@ -150,6 +151,7 @@ func sayLostColumn(t *testing.T, who, what string) {
 
 // A column that the view does not know is somebody else's: the daemon goes on and misses nothing.
 func TestAnAddedColumnIsNoneOfTheDaemonsBusiness(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
 	const shards = 2
 	s := site(t, shards, nil)
@@ -195,6 +197,7 @@ func TestAnAddedColumnIsNoneOfTheDaemonsBusiness(t *testing.T) {
 
 // A schema change takes seconds on a busy cluster, longer than any write may: setup waits for it.
 func TestSetupWaitsForASlowSchemaChange(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
 	s := site(t, 1, nil)
 	fast := "PENSTOCK_CASSANDRA_HOSTS=" + s.env["PENSTOCK_CASSANDRA_HOSTS"]

@@ -89,6 +89,7 @@ func (g *guarded) administer(t *testing.T, s *Site, statements ...string) {
 
 // One real server, with TLS, client certificates, passwords and rights, for all that follows: each start costs half a minute.
 func TestCassandraWithPasswordsRightsAndTLS(t *testing.T) {
+	t.Parallel()
 	g := startGuarded(t)
 	s := site(t, 2, g.stack.Env())
 	grants := documented(t, s)

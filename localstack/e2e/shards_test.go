@@ -66,6 +66,7 @@ func awaitShards(t *testing.T, ctx context.Context, s *Site, what string, wanted
 // One shard of a running fleet is paused: it alone stands still, also after a restart of the whole fleet, and goes on
 // when it is resumed. The list says so at every step, whether daemons run or not.
 func TestAPausedShardStandsStillUntilItIsResumed(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
 	const shards = 4
 	s := site(t, shards, nil, "PENSTOCK_LEASES_FAILOVER="+failover.String())

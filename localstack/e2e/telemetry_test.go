@@ -20,6 +20,7 @@ const selectProgress = "SELECT shard, settled_through FROM %s.view_progress WHER
 // What a running daemon tells: its metrics are those of the page, readers of the view learn that it has caught up, and
 // its last line accounts for everything.
 func TestADaemonTellsHowFreshTheViewIs(t *testing.T) {
+	t.Parallel()
 	const shards = 3
 	s := site(t, shards, nil)
 	setup(t, s)

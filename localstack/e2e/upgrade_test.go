@@ -14,6 +14,7 @@ import (
 // A release that does not know the second schema version parks its events and nothing else but the damaged ones; once a
 // release that does has them, and the shop has sent corrected events, the rows are as if nothing had ever been parked.
 func TestAnUpgradeAppliesWhatTheReleaseBeforeParked(t *testing.T) {
+	t.Parallel()
 	s := site(t, 2, nil)
 	setup(t, s)
 	old := filepath.Join(folder, "old")

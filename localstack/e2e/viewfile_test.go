@@ -93,6 +93,7 @@ func (s viewSite) refused(t *testing.T, command string, words ...string) {
 // A view's file grows by two columns while a daemon feeds the view. Nobody writes them before setup has added and recorded
 // them; then daemons of both files write into one generation, and the old one does so as before.
 func TestTheFileOfAViewGrowsWhileADaemonFeedsIt(t *testing.T) {
+	t.Parallel()
 	stacktest.Require(t)
 	const shards = 2
 	s := newViewSite(t, shards, before(shelves))
@@ -315,6 +316,7 @@ func plausible(said []saying, is any) bool {
 
 // A file that is no view is told with all that is wrong in it, before anything is connected to.
 func TestEveryMistakeInTheFileOfAViewIsTold(t *testing.T) {
+	t.Parallel()
 	s := newViewSite(t, 0, strings.NewReplacer("provenance: last", "provenance: first", "reserved: {type: int, class: revisable}", "reserved: {type: int, class: sometimes}").Replace(shelves))
 	for _, name := range []string{"KINESIS", "DYNAMODB", "S3"} {
 		s.Set("AWS_ENDPOINT_URL_" + name + "=http://" + deadAddress(t))
