@@ -90,8 +90,11 @@ type Pressure struct {
 
 // DeadLetters is where records are kept that can never be applied.
 type DeadLetters struct {
-	Bucket string
-	Prefix string
+	Bucket         string
+	Prefix         string
+	BreakerPercent int // 100: never by share
+	BreakerRecords int
+	BreakerInARow  int
 }
 
 // Telemetry is what the daemon tells about itself, and where.

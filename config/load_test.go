@@ -63,7 +63,7 @@ func TestDefaultsFillWhatIsNotGiven(t *testing.T) {
 			InFlight: 64 * MiB, TargetLatency: 100 * time.Millisecond, MinRequestsPerHost: 1, MaxRequestsPerHost: 1024,
 			DebtBudget: 600 * MiB, DebtFloorPercent: 50,
 		},
-		DeadLetters:  DeadLetters{Bucket: "letters", Prefix: "dead-letters"},
+		DeadLetters:  DeadLetters{Bucket: "letters", Prefix: "dead-letters", BreakerPercent: 5, BreakerRecords: 1000, BreakerInARow: 100},
 		Telemetry:    Telemetry{Listen: ":9464", Admin: "127.0.0.1:9465", LogLevel: "info"},
 		DrainTimeout: 20 * time.Second,
 	}
@@ -390,7 +390,7 @@ func TestSettingsAreInTheTablesOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := c.Settings()
-	if len(s) != 28 || s[0].Key.Name != "application" || s[0].Value != "shop" || s[0].Origin.Layer != Environment ||
+	if len(s) != 31 || s[0].Key.Name != "application" || s[0].Value != "shop" || s[0].Origin.Layer != Environment ||
 		s[len(s)-1].Value != "20s" {
 		t.Errorf("got %d: %+v", len(s), s)
 	}

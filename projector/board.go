@@ -1,7 +1,11 @@
 package projector
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,9 +15,9 @@ import (
 	"penstock/stream"
 )
 
-// board is where operators and this worker leave word for each other, in the state table: the operators' pauses, and
-// how the worker's shards stand. One goroutine, in run, calls the table, about once a second; the shards only look at
-// what it found. While the table is out of reach the pauses last known hold, each until its end.
+// board is where operators and this worker leave word for each other, in the state table: the operators' pauses, which
+// breakers have tripped and which of these the operators lifted, and how the worker's shards stand. One goroutine, in run, calls the table, about once a second; the shards only look at
+// what it found. While the table is out of reach what was last known holds, a pause and a lift until their ends.
 type board struct {
 	role   string
 	worker string
@@ -23,9 +27,15 @@ type board struct {
 
 	told bool // a word of ours may stand in the table; owned by run
 
+	asked chan struct{} // holds one when a look is wanted soon
+
 	mu        sync.Mutex
-	known     bool // what the pauses are
+	known     bool      // what the pauses are
+	looked    time.Time // when the last look began that has ended
 	pauses    Pauses
+	trips     map[string]Trip // of the table
+	own       map[string]Trip // of this worker, which the table need not have yet
+	lifts     Lifts
 	news      chan struct{} // closed when a shard should look again
 	following map[string]ShardWord
 }
@@ -45,7 +55,7 @@ func newBoard(role, worker string, state StateTable, clock func() checkpoint.Clo
 		clock = func() checkpoint.Clock { return checkpoint.Clock{} }
 	}
 	return &board{role: role, worker: worker, state: state, clock: clock, log: log,
-		news: make(chan struct{}), following: map[string]ShardWord{}}
+		asked: make(chan struct{}, 1), own: map[string]Trip{}, news: make(chan struct{}), following: map[string]ShardWord{}}
 }
 
 // now is the service's clock, by which pauses end.
@@ -55,32 +65,41 @@ func (b *board) now() time.Time { return time.Now().Add(b.clock().Ahead) }
 func (b *board) run(ctx context.Context) {
 	defer b.farewell(ctx)
 	began := time.Now()
-	for turn := 0; ; turn++ {
+	for turn := 0; ; {
 		b.look(ctx, time.Since(began) > boardPatience)
 		if turn%tellEvery == 0 {
 			b.tell(ctx)
 		}
 		select {
 		case <-time.After(around(boardEvery)):
+			turn++
+		case <-b.asked:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// look reads the pauses. Failures are the keeper's to log, which uses the same table more often.
+// look reads the pauses, the trips and the lifts. Failures are the keeper's to log, which uses the same table more often.
 func (b *board) look(ctx context.Context, impatient bool) {
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, boardCall)
 	defer cancel()
-	pauses, err := ReadPauses(ctx, b.state, b.role)
+	pauses, noPauses := ReadPauses(ctx, b.state, b.role)
+	trips, noTrips := ReadTrips(ctx, b.state, b.role)
+	lifts, noLifts := ReadLifts(ctx, b.state, b.role) // after the trips: a trip that is known is lifted if it was when it was read
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err == nil {
+	if noPauses == nil {
 		b.pauses = pauses
 	}
-	if err == nil || impatient {
+	if noTrips == nil && noLifts == nil {
+		b.trips, b.lifts = trips, lifts
+	}
+	if errors.Join(noPauses, noTrips, noLifts) == nil || impatient {
 		b.known = true
 	}
+	b.looked = began
 	b.wakeLocked()
 }
 
@@ -157,8 +176,82 @@ func (b *board) hold(shard string) (pause *Pause, again <-chan struct{}) {
 	return nil, nil
 }
 
+// trip notes that this worker's breaker of a shard has tripped.
+func (b *board) trip(shard string, t Trip) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.own[shard] = t
+}
+
+// tripped returns the trip that keeps a shard from being read: then again is a channel that is closed when it is worth
+// asking again.
+func (b *board) tripped(shard string) (trip *Trip, again <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t, ok := b.trippedLocked(shard); ok {
+		return &t, b.news
+	}
+	return nil, nil
+}
+
+func (b *board) trippedLocked(shard string) (Trip, bool) {
+	for _, trips := range []map[string]Trip{b.own, b.trips} {
+		if t, ok := trips[shard]; ok && !b.lifts.Lifted(shard, t) {
+			return t, true
+		}
+	}
+	return Trip{}, false
+}
+
+// lift returns the last lift of a shard's breaker.
+func (b *board) lift(shard string) Lift {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lifts.Of(shard)
+}
+
+// lifted reports whether a shard may have as many letters as it needs.
+func (b *board) lifted(shard string) bool { return b.now().Before(b.lift(shard).Until) }
+
+// The states of a breaker.
+const (
+	breakerCounting = "counting"
+	breakerTripped  = "tripped"
+	breakerLifted   = "lifted"
+)
+
+func breakerStates() []string { return []string{breakerCounting, breakerTripped, breakerLifted} }
+
+// breaker returns the state of a shard's breaker.
+func (b *board) breaker(shard string) string {
+	if b.lifted(shard) {
+		return breakerLifted
+	}
+	if trip, _ := b.tripped(shard); trip != nil {
+		return breakerTripped
+	}
+	return breakerCounting
+}
+
+// lookedSince returns nil once a look that began since a moment has ended, well or not, and before that a channel that is
+// closed when it is worth asking again. A shard that comes from another owner may have tripped just before.
+func (b *board) lookedSince(since time.Time) <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.looked.Before(since) {
+		return nil
+	}
+	return b.news
+}
+
 // follow and leave say which shards this worker follows.
-func (b *board) follow(shard string) { b.note(shard, ShardWord{}) }
+func (b *board) follow(shard string) {
+	b.note(shard, ShardWord{})
+	select {
+	case b.asked <- struct{}{}:
+	default:
+	}
+}
 
 func (b *board) leave(shard string) {
 	b.mu.Lock()
@@ -193,6 +286,19 @@ func (b *board) pausing() (n int, one Pause) {
 		}
 	}
 	return n, one
+}
+
+// tripping counts the shards of this worker whose breaker has tripped, with the sentence of the first of them.
+func (b *board) tripping() (n int, sentence string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(b.following)) {
+		if t, tripped := b.trippedLocked(id); tripped {
+			n++
+			sentence = cmp.Or(sentence, t.Sentence(id))
+		}
+	}
+	return n, sentence
 }
 
 // paused counts the shards of this worker that are paused.

@@ -77,7 +77,9 @@ const (
 	hintsLeft
 	retryTokens
 	letters
+	newFingerprints
 	letterFailures
+	breakerState
 
 	checkpointLag
 	checkpointAge
@@ -249,9 +251,15 @@ var catalogue = [instruments]Instrument{
 	letters: {Name: "penstock.dlq.written", Kind: Counter, Attributes: []string{reasonAttribute},
 		Meaning:  "Dead letters that are durable, by the code of the reason.",
 		Question: "What is wrong with the events that are parked?"},
+	newFingerprints: {Name: "penstock.dlq.fingerprints.first_seen", Kind: Counter,
+		Meaning:  "Dead letters with a fingerprint that none of this process's letters had before, of the last 1,000 fingerprints.",
+		Question: "Do events fail in a way that is new? After a start everything is."},
 	letterFailures: {Name: "penstock.dlq.write_failures", Kind: Counter,
 		Meaning:  "Failed attempts to write a dead letter; the shard waits.",
 		Question: "Does a shard stand still because S3 does not take its letter?"},
+	breakerState: {Name: "penstock.breaker.state", Kind: Gauge, Attributes: []string{streamAttribute, shardAttribute, stateAttribute}, sampled: true,
+		Meaning:  "1 for the state that a shard's breaker is in, 0 for the others: counting, tripped (the shard is not read), lifted (by an operator, for a while; nothing is counted).",
+		Question: "Does a shard stand still because too many of its events are poison? projector shards list says why, and what lifts it."},
 
 	checkpointLag: {Name: "penstock.checkpoint.lag.records", Kind: Gauge, Attributes: []string{streamAttribute, shardAttribute}, sampled: true,
 		Meaning:  "Settled records that the committed checkpoint has not passed yet, by shard.",

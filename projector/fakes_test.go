@@ -20,11 +20,12 @@ import (
 type kind uint8
 
 const (
-	sound   kind = iota
-	garbled      // no JSON
-	refused      // the writer refuses it
-	panics       // the view panics
-	faulty       // the view returns an error that is not poison
+	sound    kind = iota
+	garbled       // no JSON
+	refused       // the writer refuses it
+	panics        // the view panics
+	faulty        // the view returns an error that is not poison
+	reformed      // sound, parked by a fault, and redriven
 )
 
 var codes = map[kind]view.Code{garbled: view.CodeBadJSON, refused: view.CodeRejected, panics: view.CodePanic}
@@ -35,6 +36,7 @@ type fact struct {
 	data    []byte
 	applied bool
 	parked  bool
+	blinded bool      // parked though nothing is the matter with it
 	arrived time.Time // or a little later
 }
 
@@ -79,7 +81,10 @@ func (v watched) Project(r view.Record) (view.Result, error) {
 		panic("a bug in the view")
 	case faulty:
 		return view.Result{}, errors.New("no such thing as a result")
-	case sound, garbled, refused:
+	case sound, garbled, refused, reformed:
+	}
+	if f.kind == sound && v.blind != nil && v.blind(at) {
+		return view.Result{}, &view.Poison{Stage: view.StageDecode, Code: view.CodeBadJSON, Err: errors.New("not understood")}
 	}
 	if err == nil {
 		v.coming[&result.Mutations[0]] = at
@@ -183,6 +188,11 @@ func (w *world) keep(l deadletter.Letter) {
 	defer w.mu.Unlock()
 	at := position{l.Source.Shard, checkpoint.Sequence(l.Source.Sequence)}
 	f := w.facts[at]
+	if f.kind == sound && w.blind != nil && w.blind(at) {
+		f.blinded, f.parked = true, true
+		w.letters[l.ID()] = l.Key()
+		return
+	}
 	if f.kind == sound || l.Failure.Code != codes[f.kind] {
 		w.breachLocked("record %s of %s, of kind %d, was parked as %s", at.sequence, at.shard, f.kind, l.Failure.Code)
 	}

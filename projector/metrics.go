@@ -14,8 +14,8 @@ import (
 
 	"penstock/checkpoint"
 	"penstock/sink"
+	"penstock/sink/deadletter"
 	"penstock/stream"
-	"penstock/view"
 )
 
 // Metrics are the instruments of one projector: see [Catalogue].
@@ -32,6 +32,8 @@ type Metrics struct {
 	projects []metric.RecordOption
 	checks   map[bool][]metric.AddOption // by whether it was fresh
 
+	fingerprints fingerprints
+
 	throttled atomic.Int64 // when Kinesis last refused a call, nanoseconds since 1970
 
 	coverage atomic.Pointer[float64] // of the ring; nil while it is not known
@@ -45,8 +47,9 @@ type Metrics struct {
 // followed is a shard this worker follows.
 type followed struct {
 	*progress
-	of    metric.MeasurementOption // stream and shard
-	worst metric.MeasurementOption
+	of      metric.MeasurementOption // stream and shard
+	worst   metric.MeasurementOption
+	breaker map[string]metric.MeasurementOption // by the breaker's state
 }
 
 // NewMetrics creates the instruments.
@@ -69,7 +72,7 @@ func of(pairs ...string) metric.MeasurementOption {
 
 // begin makes counters of failures start at 0: of one that only appears with the first failure, the increase is missed.
 func (x *Metrics) begin() {
-	for _, i := range []instrument{letterFailures, lostLeases, losses, progressFailures, recordsForeign, subscriptions} {
+	for _, i := range []instrument{letterFailures, newFingerprints, lostLeases, losses, progressFailures, recordsForeign, subscriptions} {
 		x.made.counters[i].Add(context.Background(), 0)
 	}
 	for _, why := range stream.Endings() {
@@ -88,6 +91,7 @@ type observed struct {
 	retention func() time.Duration // of the stream
 	ledger    *checkpoint.Ledger
 	budget    *budget
+	breaker   func(shard string) string // its state
 	fleet     func() fleetSeen
 	call      string     // by which shards are read
 	paused    func() int // shards, by operators
@@ -140,14 +144,14 @@ func (x *Metrics) observe(o observed) error {
 		if o.load != nil {
 			x.observeLoad(to, o.load(time.Now()))
 		}
-		x.observeShards(to, o.retention(), time.Now())
+		x.observeShards(to, o.retention(), o.breaker, time.Now())
 		return nil
 	}, x.made.sampled()...)
 	return err
 }
 
 // observeShards tells of each shard followed, and of the one that is furthest behind.
-func (x *Metrics) observeShards(to metric.Observer, retention time.Duration, now time.Time) {
+func (x *Metrics) observeShards(to metric.Observer, retention time.Duration, breaker func(shard string) string, now time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	to.ObserveInt64(x.made.numbers[currentLeases], int64(x.shards))
@@ -162,6 +166,14 @@ func (x *Metrics) observeShards(to metric.Observer, retention time.Duration, now
 		records, stands := f.uncommitted(now)
 		to.ObserveInt64(x.made.numbers[checkpointLag], records, f.of)
 		to.ObserveFloat64(x.made.floats[checkpointAge], stands.Seconds(), f.of)
+		state := breaker(id)
+		for _, one := range breakerStates() {
+			is := int64(0)
+			if one == state {
+				is = 1
+			}
+			to.ObserveInt64(x.made.numbers[breakerState], is, f.breaker[one])
+		}
 		if age := f.age(now); worst == nil || age > oldest {
 			worst, oldest = f, age
 		}
@@ -238,9 +250,13 @@ func (x *Metrics) projected(took time.Duration) {
 
 // follow begins to tell of a shard.
 func (x *Metrics) follow(shard string, p *progress) {
+	breaker := map[string]metric.MeasurementOption{}
+	for _, state := range breakerStates() {
+		breaker[state] = of(streamAttribute, x.stream, shardAttribute, shard, stateAttribute, state)
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.followed[shard] = &followed{p, of(streamAttribute, x.stream, shardAttribute, shard), of(streamAttribute, x.stream, worstAttribute, shard)}
+	x.followed[shard] = &followed{p, of(streamAttribute, x.stream, shardAttribute, shard), of(streamAttribute, x.stream, worstAttribute, shard), breaker}
 }
 
 // following notes how many shards this worker follows; ended, if not empty, is no longer among them.
@@ -268,8 +284,41 @@ func (x *Metrics) applied(happened time.Time) {
 }
 
 // parked notes a letter.
-func (x *Metrics) parked(code view.Code) {
-	x.made.counters[letters].Add(context.Background(), 1, of(reasonAttribute, string(code)))
+func (x *Metrics) parked(why deadletter.Failure) {
+	x.made.counters[letters].Add(context.Background(), 1, of(reasonAttribute, string(why.Code)))
+	if x.fingerprints.add(why.Fingerprint) {
+		x.made.counters[newFingerprints].Add(context.Background(), 1)
+	}
+}
+
+// fingerprints are those of this process's letters, the newest of them.
+type fingerprints struct {
+	mu    sync.Mutex
+	known map[string]bool
+	queue []string // in the order in which they came
+}
+
+// maxFingerprints bounds the memory. What is forgotten counts as new when it comes again: where causes do not group, the
+// counter should go on rising rather than fall silent.
+const maxFingerprints = 1000
+
+// add reports whether a fingerprint was not known.
+func (f *fingerprints) add(fingerprint string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.known[fingerprint] {
+		return false
+	}
+	if f.known == nil {
+		f.known = map[string]bool{}
+	}
+	if len(f.queue) == maxFingerprints {
+		delete(f.known, f.queue[0])
+		f.queue = f.queue[1:]
+	}
+	f.known[fingerprint] = true
+	f.queue = append(f.queue, fingerprint)
+	return true
 }
 
 // lost notes that something left the stream unread.

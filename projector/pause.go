@@ -73,10 +73,7 @@ func ReadPauses(ctx context.Context, state interface {
 	}
 	pauses := make(Pauses, len(items))
 	for name, values := range items {
-		pauses[name] = Pause{
-			By: values[byAttribute], Reason: values[whyAttribute],
-			Since: parseTime(values[sinceAttribute]), Until: parseTime(values[untilAttribute]),
-		}
+		pauses[name] = pauseOf(values)
 	}
 	return pauses, nil
 }
@@ -85,14 +82,24 @@ func ReadPauses(ctx context.Context, state interface {
 func WritePause(ctx context.Context, state interface {
 	Put(ctx context.Context, kind, name string, values map[string]string) error
 }, role, shard string, p Pause) error {
-	err := state.Put(ctx, role+pauseKind, shard, map[string]string{
-		byAttribute: p.By, whyAttribute: p.Reason,
-		sinceAttribute: p.Since.UTC().Format(time.RFC3339), untilAttribute: p.Until.UTC().Format(time.RFC3339),
-	})
-	if err != nil {
+	if err := state.Put(ctx, role+pauseKind, shard, p.attributes()); err != nil {
 		return fmt.Errorf("write the pause of %s: %w", shard, err)
 	}
 	return nil
+}
+
+func (p Pause) attributes() map[string]string {
+	return map[string]string{
+		byAttribute: p.By, whyAttribute: p.Reason,
+		sinceAttribute: p.Since.UTC().Format(time.RFC3339), untilAttribute: p.Until.UTC().Format(time.RFC3339),
+	}
+}
+
+func pauseOf(values map[string]string) Pause {
+	return Pause{
+		By: values[byAttribute], Reason: values[whyAttribute],
+		Since: parseTime(values[sinceAttribute]), Until: parseTime(values[untilAttribute]),
+	}
 }
 
 // RemovePause ends the pause of a shard, or of [AllShards], if there is one.

@@ -33,13 +33,14 @@ type Config struct {
 	Version    string // of the program, for dead letters
 	View       view.View
 	Generation view.Generation
-	Start      stream.Start  // where shards without a checkpoint begin
-	Failover   time.Duration // after which the leases of a silent worker are taken
-	Letters    string        // what the keys of dead letters begin with, for the log
-	InFlight   int64         // memory for records in flight over all shards, bytes; at least 1 MiB
-	MaxRecords int           // records a second to read over all shards; 0 for no cap
-	OnLoss     OnLoss        // what a shard does when records left the stream unread
-	Drain      time.Duration // how long records in flight are waited for when Run ends by itself
+	Start      stream.Start             // where shards without a checkpoint begin
+	Failover   time.Duration            // after which the leases of a silent worker are taken
+	Letters    string                   // what the keys of dead letters begin with, for the log
+	InFlight   int64                    // memory for records in flight over all shards, bytes; at least 1 MiB
+	MaxRecords int                      // records a second to read over all shards; 0 for no cap
+	OnLoss     OnLoss                   // what a shard does when records left the stream unread
+	Breaker    deadletter.BreakerConfig // how many letters are too many
+	Drain      time.Duration            // how long records in flight are waited for when Run ends by itself
 	Log        *zap.Logger
 }
 
@@ -92,6 +93,9 @@ func New(c Config, d Dependencies) (*Projector, error) {
 	if err := view.Check(c.View); err != nil {
 		return nil, err
 	}
+	if err := c.Breaker.Check(); err != nil {
+		return nil, err
+	}
 	p := &Projector{
 		relist:    make(chan struct{}, 1),
 		config:    c,
@@ -123,7 +127,7 @@ func New(c Config, d Dependencies) (*Projector, error) {
 	}
 	if err := p.metrics.observe(observed{
 		stream: d.Stream.Name(), view: c.View.Name(), version: c.Version, retention: p.kept,
-		ledger: p.ledger, budget: p.budget, fleet: p.keeper.Seen, call: p.call(), paused: p.board.paused, clock: p.board.clock, load: d.Load,
+		ledger: p.ledger, budget: p.budget, breaker: p.board.breaker, fleet: p.keeper.Seen, call: p.call(), paused: p.board.paused, clock: p.board.clock, load: d.Load,
 	}); err != nil {
 		return nil, fmt.Errorf("register the projector's metrics: %w", err)
 	}
@@ -295,6 +299,7 @@ func (p *Projector) start(fetch, work context.Context, running *sync.WaitGroup, 
 		budget:   p.budget,
 		board:    p.board,
 		rate:     p.rate,
+		breaker:  p.breaker(l, log),
 		tracker:  tracker,
 		progress: newProgress(tracker, time.Now()),
 		store:    p.deps.Progress,
@@ -355,6 +360,13 @@ func (p *Projector) end(e ended, stop context.CancelCauseFunc) {
 func (p *Projector) fail(err error, stop context.CancelCauseFunc) {
 	p.failed = cmp.Or(p.failed, err)
 	stop(err)
+}
+
+// breaker returns the breaker of a shard whose lease was acquired.
+func (p *Projector) breaker(l *lease, log *zap.Logger) *breaker {
+	return &breaker{
+		shard: l.Shard(), board: p.board, start: l.Checkpoint(), worker: p.config.Worker, since: time.Now(), count: deadletter.NewBreaker(p.config.Breaker), log: log,
+	}
 }
 
 // letter returns what all dead letters of a shard have in common.

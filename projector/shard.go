@@ -26,7 +26,8 @@ import (
 // One goroutine, run, owns the shard. It waits for its turn to ask, for operators who keep the shard paused or the
 // process to a rate, and for room for the answer. It reads a batch, counts every record in the tracker, projects it, and
 // submits the mutations to the writer, which settles records in any order from its own goroutines. A record that can
-// never be applied is parked by the shard's goroutine, and settled only when its letter is durable. The tracker knows up
+// never be applied is parked by the shard's goroutine, and settled only when its letter is durable; before too many are,
+// the breaker ends that. The tracker knows up
 // to where every record is settled; the lease's renewals commit that watermark and nothing else.
 //
 // Two contexts: fetch ends when no more work should be taken (the process stops, or the lease is to be handed over);
@@ -44,6 +45,7 @@ type shard struct {
 	budget   *budget
 	board    *board   // operators' pauses
 	rate     *rateCap // their cap on what the process reads
+	breaker  *breaker
 	tracker  *checkpoint.Tracker
 	progress *progress
 	store    ProgressStore // nil: progress is not published
@@ -107,6 +109,7 @@ func (s *shard) run(fetch, work context.Context) error {
 
 	s.lease.CommitFrom(s.progress) // from here on each renewal of the lease commits the tracker's watermark
 	err := s.follow(fetch, work)
+	s.breaker.announce(fetch)
 	return s.leave(work, err)
 }
 
@@ -207,7 +210,7 @@ func (s *shard) reserve(fetch, work context.Context) (int64, error) {
 	}
 }
 
-// tryReserve takes room for one reply, unless the shard is paused, the process has read more than its rate cap allows,
+// tryReserve takes room for one reply, unless the shard is paused, its breaker has tripped, the process has read more than its rate cap allows,
 // too much waits behind one record without outcome, the shard is far enough ahead of what is settled, or there is none.
 // Then it returns a channel that is closed when it is worth trying again.
 func (s *shard) tryReserve(room int64) (ok bool, again <-chan struct{}) {
@@ -215,6 +218,9 @@ func (s *shard) tryReserve(room int64) (ok bool, again <-chan struct{}) {
 	s.notePause(pause)
 	if resumed != nil {
 		return false, resumed
+	}
+	if lifted := s.breaker.holds(); lifted != nil {
+		return false, lifted
 	}
 	if paid := s.rate.owed(); paid != nil {
 		return false, paid
@@ -350,12 +356,16 @@ func (r *record) Settle(err error) {
 // forget lets go of what was in the record: others of its batch may have long to go, and all are allocated at once.
 func (r *record) forget() { r.Record, r.event = stream.Record{}, view.Event{} }
 
-// parkRefused parks what was refused since the last time.
+// parkRefused parks what was refused since the last time, unless that is too much: then the error is errTripped.
 func (s *shard) parkRefused(work context.Context) error {
 	for {
 		r, ok := s.refused.next()
 		if !ok {
 			return nil
+		}
+		if err := s.breaker.admit(work, r); err != nil {
+			s.refused.add(r) // it has no outcome: it stays in the stream, as all do that wait behind it
+			return err
 		}
 		if err := s.park(work, r); err != nil {
 			return err
@@ -401,7 +411,7 @@ func (s *shard) park(work context.Context, r refusal) error {
 		}
 	}
 	s.tracker.Settle(r.record.ticket, checkpoint.Parked)
-	s.metrics.parked(r.poison.Code)
+	s.metrics.parked(letter.Failure)
 	r.record.batch.parked(r.poison.Code)
 	s.log.Warn("record parked", zap.String("sequence", string(r.record.Sequence)),
 		zap.String("code", string(r.poison.Code)), zap.String("letter", path.Join(s.letters, letter.Key())))
@@ -412,15 +422,29 @@ func (s *shard) park(work context.Context, r refusal) error {
 // standstill is the pause before a letter that was refused for good is tried again.
 const standstill = 30 * time.Second
 
-// drain waits until every record taken has its outcome. It returns reason, or why that could not be waited for.
+// drain waits until every record taken has its outcome, and once the breaker has tripped, every one but those that wait
+// for a letter. It returns reason, or why that could not be waited for.
 func (s *shard) drain(work context.Context, reason error) error {
 	drained := s.tracker.Drained()
 	for {
+		var settled <-chan struct{}
+		if errors.Is(reason, errTripped) {
+			settled = s.budget.settled() // before the budget is asked
+			if s.budget.held(s.id) == s.refused.cost() {
+				return reason
+			}
+		}
 		select {
 		case <-drained:
 			return reason
+		case <-settled:
 		case <-s.refused.signal():
-			if err := s.parkRefused(work); err != nil {
+			if errors.Is(reason, errTripped) {
+				continue
+			}
+			if err := s.parkRefused(work); errors.Is(err, errTripped) {
+				reason = err
+			} else if err != nil {
 				return err
 			}
 		case <-work.Done():
@@ -444,8 +468,10 @@ func (s *shard) leave(work context.Context, reason error) error {
 	// Without cancel: a shard that was cut short should still be handed over, not left to expire.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), leaveTimeout)
 	defer cancel()
+	s.breaker.save(ctx)
 	var err error
 	if reason == nil {
+		s.breaker.forget(ctx)
 		err = s.lease.Finish(ctx)
 	} else {
 		err = s.lease.Release(ctx)
@@ -509,6 +535,16 @@ func (q *refusals) next() (refusal, bool) {
 	first := q.waiting[0]
 	q.waiting = q.waiting[1:]
 	return first, true
+}
+
+// cost is what those that wait take of the budget, bytes.
+func (q *refusals) cost() (bytes int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range q.waiting {
+		bytes += r.record.cost
+	}
+	return bytes
 }
 
 // close returns what is left.

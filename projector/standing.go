@@ -16,6 +16,8 @@ type Standing struct {
 	Paused     int           // of the shards, by operators
 	PausedBy   string        // who paused one of them
 	PausedFor  string        // and why
+	Tripped    int           // of the shards, those whose breaker has tripped
+	TrippedWhy string        // the sentence of one of them
 	Capped     int           // the records a second that operators allow, while that holds reading back; otherwise 0
 	Throttled  bool          // Kinesis refused to be read just now
 	Projecting float64       // part of the time that the busiest shard spends in the view's function
@@ -29,6 +31,7 @@ func (p *Projector) Standing(now time.Time) Standing {
 	var pause Pause
 	s.Paused, pause = p.board.pausing()
 	s.PausedBy, s.PausedFor = pause.By, pause.Reason
+	s.Tripped, s.TrippedWhy = p.board.tripping()
 	return s
 }
 

@@ -2,6 +2,7 @@ package projector
 
 import (
 	"bytes"
+	gocmp "cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 	"penstock/checkpoint"
 	"penstock/checkpoint/storetest"
 	"penstock/localstack/emulator"
+	"penstock/sink/deadletter"
 	"penstock/stream"
 	"penstock/view"
 	"penstock/view/viewtest"
@@ -59,6 +61,8 @@ type world struct {
 	plant    plant         // what is broken on purpose
 	// records a second of each daemon; 0 for no cap
 	maxRecords int
+	breaker    deadletter.BreakerConfig
+	log        *zap.Logger // of the daemons; nil for none
 	meter      metric.Meter
 	clock      func() checkpoint.Clock // of the daemons; nil: nothing is known of it
 	load       func(time.Time) Load    // of their writers; nil: it is not measured
@@ -83,6 +87,8 @@ type world struct {
 	tables  error            // what calls of the lease and state tables fail with
 	notes   *storetest.Fault // what calls of daemons to the state table alone meet; nil for nothing
 	refusal error            // what writes fail with
+	// blind is the planted fault of a classifier: records that it finds are poison for the view, whatever they are.
+	blind func(position) bool
 }
 
 type position struct {
@@ -318,7 +324,7 @@ func (w *world) join() *daemon {
 		leases = eager{leases, w}
 	}
 	d.Projector, err = New(
-		Config{Worker: d.name, Version: "test", View: watched{world: w}, Generation: 1, Failover: failover, InFlight: w.inFlight, MaxRecords: w.maxRecords, Drain: time.Minute, Log: zap.NewNop()},
+		Config{Worker: d.name, Version: "test", View: watched{world: w}, Generation: 1, Failover: failover, InFlight: w.inFlight, MaxRecords: w.maxRecords, Breaker: w.breaker, Drain: time.Minute, Log: gocmp.Or(w.log, zap.NewNop())},
 		Dependencies{Stream: w.stream, Description: w.found, Consumer: w.reader, Leases: leases, State: w.items.As(d.name), Clock: w.clock,
 			Writer: memoryWriter{w, d}, Parker: memoryParker{w, d}, Progress: memoryProgress{w, d}, Metrics: metrics, Load: w.load, Tracer: w.tracer})
 	if err != nil {
@@ -455,7 +461,7 @@ func (w *world) await(done func() bool, limit time.Duration) (took time.Duration
 
 // calm ends all faults from outside.
 func (w *world) calm() {
-	w.set(func() { w.tables, w.refusal = nil, nil })
+	w.set(func() { w.tables, w.refusal, w.blind = nil, nil, nil })
 	w.raise(&w.slow)
 	w.raise(&w.s3)
 	w.server.Intercept(nil)

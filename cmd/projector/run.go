@@ -171,6 +171,7 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 		InFlight:   int64(conf.Pressure.InFlight),
 		MaxRecords: conf.Pressure.MaxRecordsPerSecond,
 		OnLoss:     onLoss(conf),
+		Breaker:    breaker(conf),
 		Drain:      conf.DrainTimeout,
 		Log:        log,
 	}, projector.Dependencies{
@@ -233,6 +234,12 @@ func writerLimits(conf *config.Config) (adaptive.Config, adaptive.GovernorConfig
 	p := conf.Pressure
 	return adaptive.Config{Target: p.TargetLatency, Min: p.MinRequestsPerHost, Max: p.MaxRequestsPerHost},
 		adaptive.GovernorConfig{Budget: int64(p.DebtBudget), Floor: float64(p.DebtFloorPercent) / 100}
+}
+
+// breaker is how many letters of a shard are too many.
+func breaker(conf *config.Config) deadletter.BreakerConfig {
+	d := conf.DeadLetters
+	return deadletter.BreakerConfig{SharePercent: d.BreakerPercent, MinRecords: d.BreakerRecords, InARow: d.BreakerInARow}
 }
 
 func onLoss(conf *config.Config) projector.OnLoss {

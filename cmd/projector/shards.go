@@ -89,21 +89,59 @@ What is not read waits in the stream: a pause must end well within its retention
 
 func shardsResumeCommand() *cobra.Command {
 	var s settings
-	var all bool
+	var all, letters bool
+	var length time.Duration
+	var reason string
 	c := &cobra.Command{
-		Use:   "resume (SHARD... | --all)",
-		Short: "Let paused shards be read again",
+		Use:   "resume (SHARD... | --all) [--letters --for DURATION --reason TEXT]",
+		Short: "Let paused shards be read again, or those whose breaker has tripped",
 		Long: `Resume ends the pause of shards before its time is over. With --all it ends every pause, that of all
-shards and those of single ones. While a pause of all shards holds, single ones cannot be resumed.`,
-		Example: "  projector shards resume --all\n  projector shards resume shardId-000000000002",
+shards and those of single ones. While a pause of all shards holds, single ones cannot be resumed.
+
+With --letters it lifts the breaker of shards instead: those that stand still because too many of their
+events are poison are read again, from the first of these on, and may have as many letters as they need
+until the lift ends. From then on the breaker counts anew. With --all a lift holds for every shard, those
+to come included. Who lifted a breaker last, and why, shards list tells for as long as it lasts.`,
+		Example: "  projector shards resume --all\n  projector shards resume shardId-000000000002\n" +
+			"  projector shards resume shardId-000000000002 --letters --for 1h --reason \"release 1.4.1 is out\"",
 		RunE: func(c *cobra.Command, names []string) error {
+			for _, flag := range []string{"for", "reason"} {
+				switch given := c.Flags().Changed(flag); {
+				case letters && !given:
+					return &exitError{exitUsage, fmt.Errorf("--%s is required with --letters: a lift has a reason and an end", flag)}
+				case !letters && given:
+					return &exitError{exitUsage, fmt.Errorf("--%s goes with --letters: the end of a pause needs none", flag)}
+				}
+			}
+			begin := func(now time.Time) (projector.Lift, error) {
+				l, err := projector.NewLift(userAtHost(), reason, now, length)
+				if err != nil {
+					return l, &exitError{exitUsage, err}
+				}
+				return l, nil
+			}
+			if letters {
+				if _, err := begin(time.Now()); err != nil { // before anything is connected to
+					return err
+				}
+			}
 			return steer(c, &s, names, all, func(ctx context.Context, f *fleetTables, names []string) error {
-				return f.resume(ctx, c, &s, names)
+				if !letters {
+					return f.resume(ctx, c, &s, names)
+				}
+				l, err := begin(f.now())
+				if err != nil {
+					return err
+				}
+				return f.lift(ctx, c, &s, names, l)
 			})
 		},
 	}
 	s.bind(c)
-	c.Flags().BoolVar(&all, "all", false, "every pause")
+	c.Flags().BoolVar(&all, "all", false, "every pause; with --letters, every breaker")
+	c.Flags().BoolVar(&letters, "letters", false, "lift the breaker: letters may be written, however many")
+	c.Flags().DurationVar(&length, "for", 0, "how long the lift lasts, 1m to 12h; required with --letters")
+	c.Flags().StringVar(&reason, "reason", "", "why, for other people; required with --letters")
 	return c
 }
 
@@ -198,6 +236,7 @@ type steered struct {
 	Version int          `json:"version"`
 	Shards  []string     `json:"shards"` // "*" for all
 	Pause   *pauseReport `json:"pause"`  // null when resumed
+	Lift    *liftReport  `json:"lift"`   // null unless a breaker was lifted
 }
 
 const steeredVersion = 1
@@ -244,6 +283,50 @@ func (f *fleetTables) resume(ctx context.Context, c *cobra.Command, s *settings,
 		lines = []string{"nothing was paused"}
 	}
 	return s.print(c, strings.Join(lines, "\n"), steered{Version: steeredVersion, Shards: slices.Concat([]string{}, names)})
+}
+
+// lift lifts the breakers of shards, tripped or not: an operator may know what is coming.
+func (f *fleetTables) lift(ctx context.Context, c *cobra.Command, s *settings, names []string, l projector.Lift) error {
+	trips, lifts, err := f.breakers(ctx)
+	if err != nil {
+		return err
+	}
+	var lines []string
+	for i, name := range names {
+		if err := projector.WriteLift(ctx, f.state, f.role, name, l); err != nil {
+			return unreachableUnless(hopeless(err), fmt.Errorf("%w: %d of %d are lifted", err, i, len(names)))
+		}
+		said := "had not tripped"
+		if n := tripped(trips, lifts, name); n > 0 && name == projector.AllShards {
+			said = fmt.Sprintf("%d had tripped", n)
+		} else if n > 0 {
+			said = "had tripped"
+		}
+		lines = append(lines, fmt.Sprintf("%s: the breaker is lifted until %s; %s", called(name), l.Until.Format(time.RFC3339), said))
+	}
+	return s.print(c, strings.Join(lines, "\n"), steered{Version: steeredVersion, Shards: names, Lift: newLiftReport(l)})
+}
+
+// tripped counts the shards of a name that stand still.
+func tripped(trips map[string]projector.Trip, lifts projector.Lifts, name string) (n int) {
+	for shard, t := range trips {
+		if (shard == name || name == projector.AllShards) && !lifts.Lifted(shard, t) {
+			n++
+		}
+	}
+	return n
+}
+
+func (f *fleetTables) breakers(ctx context.Context) (map[string]projector.Trip, projector.Lifts, error) {
+	trips, err := projector.ReadTrips(ctx, f.state, f.role)
+	if err != nil {
+		return nil, nil, unreachableUnless(hopeless(err), err)
+	}
+	lifts, err := projector.ReadLifts(ctx, f.state, f.role)
+	if err != nil {
+		return nil, nil, unreachableUnless(hopeless(err), err)
+	}
+	return trips, lifts, nil
 }
 
 // dropOver removes the pauses that are over, which nobody else does.

@@ -25,6 +25,7 @@ func shardsListCommand() *cobra.Command {
 
   reading     its owner holds the lease
   paused      an operator keeps it from being read; see the note for who, why and until when
+  tripped     its breaker keeps it from being read, since too many of its events are poison; see the note
   free        nobody holds it: a daemon takes it when one has room
   silent      its owner no longer renews the lease: a daemon takes it when one runs
   waiting     for its parent shards to be read to their end first
@@ -82,6 +83,8 @@ type shardReport struct {
 	WaitsFor   []string     `json:"waits_for"`   // parents that are not finished
 	Lag        *lagReport   `json:"lag"`         // null when the owner never told
 	Pause      *pauseReport `json:"pause"`       // null when not paused
+	Trip       *tripReport  `json:"trip"`        // null unless its breaker has tripped
+	Lift       *liftReport  `json:"lift"`        // null unless its breaker is lifted
 }
 
 // lagReport is how far the owner's last reply was behind the tip of the shard.
@@ -104,6 +107,34 @@ func newPauseReport(p projector.Pause) *pauseReport {
 	return &pauseReport{By: p.By, Reason: p.Reason, Since: p.Since, Until: p.Until}
 }
 
+// tripReport is why a shard's breaker has tripped.
+type tripReport struct {
+	Why         string    `json:"why"`
+	Code        string    `json:"code"`        // of the record that would have had the next letter
+	Fingerprint string    `json:"fingerprint"` // of that record, too, and what follows
+	Sequence    string    `json:"sequence"`
+	Arrival     time.Time `json:"arrival"`
+	Worker      string    `json:"worker"`
+	At          time.Time `json:"at"`
+	Command     string    `json:"command"` // that lifts it
+}
+
+func newTripReport(shard string, t projector.Trip) *tripReport {
+	return &tripReport{t.Why, string(t.Code), t.Fingerprint, string(t.Sequence), t.Arrival, t.Worker, t.At, projector.LiftCommand(shard)}
+}
+
+// liftReport is an operator's lift of a breaker.
+type liftReport struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until"`
+}
+
+func newLiftReport(l projector.Lift) *liftReport {
+	return &liftReport{l.By, l.Reason, l.Since, l.Until}
+}
+
 // shardState is what becomes of a shard at present.
 type shardState string
 
@@ -111,6 +142,7 @@ type shardState string
 const (
 	shardReading    shardState = "reading"
 	shardPaused     shardState = "paused"
+	shardTripped    shardState = "tripped"
 	shardFree       shardState = "free"
 	shardSilent     shardState = "silent"
 	shardWaiting    shardState = "waiting"
@@ -126,6 +158,8 @@ type found struct {
 	shards []stream.Shard
 	rows   map[string]checkpoint.Row
 	pauses projector.Pauses
+	trips  map[string]projector.Trip
+	lifts  projector.Lifts
 	words  map[string]projector.Word
 }
 
@@ -142,6 +176,9 @@ func (f *fleetTables) find(ctx context.Context) (found, error) {
 		return out, unreachableUnless(hopeless(err), err)
 	}
 	if out.pauses, err = f.pauses(ctx); err != nil {
+		return out, err
+	}
+	if out.trips, out.lifts, err = f.breakers(ctx); err != nil {
 		return out, err
 	}
 	out.now = f.now()
@@ -192,6 +229,14 @@ func (f found) shard(s stream.Shard, isListed bool, listed map[string]stream.Sha
 		r.Pause = newPauseReport(p)
 		r.Pause.Confirmed = word.Paused && !f.words[row.Owner].At.Before(p.Since)
 	}
+	trip, isTripped := f.trips[s.ID]
+	isTripped = isTripped && !row.Finished() && !f.lifts.Lifted(s.ID, trip)
+	if isTripped {
+		r.Trip = newTripReport(s.ID, trip)
+	}
+	if l := f.lifts.Of(s.ID); f.now.Before(l.Until) && !row.Finished() {
+		r.Lift = newLiftReport(l)
+	}
 	switch {
 	case row.Finished():
 		r.State = shardFinished
@@ -207,6 +252,8 @@ func (f found) shard(s stream.Shard, isListed bool, listed map[string]stream.Sha
 		r.State = shardWaiting
 	case paused:
 		r.State = shardPaused
+	case isTripped:
+		r.State = shardTripped
 	case row.Owner != "":
 		r.State = shardReading
 	default:
@@ -280,6 +327,12 @@ func (s shardReport) note(now time.Time) string {
 			note = "not yet confirmed by its owner; " + note
 		}
 		notes = append(notes, note)
+	}
+	if t := s.Trip; t != nil {
+		notes = append(notes, fmt.Sprintf("the breaker tripped at %s: %s: %s", t.At.Format(time.RFC3339), t.Why, t.Command))
+	}
+	if l := s.Lift; l != nil {
+		notes = append(notes, fmt.Sprintf("the breaker is lifted by %s until %s: %s", l.By, l.Until.Format(time.RFC3339), l.Reason))
 	}
 	return strings.Join(notes, "; ")
 }

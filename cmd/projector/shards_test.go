@@ -24,6 +24,13 @@ func everyState(t *testing.T) found {
 		}
 		return p
 	}
+	lift := func(reason string, since, length time.Duration) projector.Lift {
+		return projector.Lift(pause(reason, since, length))
+	}
+	trip := func(since time.Duration) projector.Trip {
+		return projector.Trip{Why: "100 records in a row have letters of code unknown_schema_version, and the next needs one, too",
+			Code: "unknown_schema_version", Fingerprint: "2db68a812587aa58", Sequence: "1301", Arrival: now.Add(since - time.Second).UTC(), Worker: "a-1", At: now.Add(since).UTC()}
+	}
 	row := func(shard, owner string, end time.Duration, at checkpoint.Sequence) checkpoint.Row {
 		r := checkpoint.Row{Shard: shard, Owner: owner, Checkpoint: at}
 		if owner != "" {
@@ -40,7 +47,7 @@ func everyState(t *testing.T) found {
 		shards: []stream.Shard{
 			{ID: "shard-00"}, {ID: "shard-01"}, {ID: "shard-02"}, {ID: "shard-03"}, {ID: "shard-04"}, {ID: "shard-05"},
 			{ID: "shard-06", Parents: []string{"shard-01", "shard-05", "shard-gone"}}, {ID: "shard-07"}, {ID: "shard-08"}, {ID: "shard-09"},
-			{ID: "shard-10"}, {ID: "shard-11"}, {ID: "shard-12"},
+			{ID: "shard-10"}, {ID: "shard-11"}, {ID: "shard-12"}, {ID: "shard-13"}, {ID: "shard-14"}, {ID: "shard-15"},
 		},
 		rows: map[string]checkpoint.Row{},
 		pauses: projector.Pauses{
@@ -50,6 +57,14 @@ func everyState(t *testing.T) found {
 			"shard-00": pause("over", -2*time.Hour, time.Hour),
 			"shard-12": pause("whoever takes it", -time.Minute, time.Hour),
 			"shard-10": pause("and then it died", -10*time.Minute, time.Hour),
+		},
+		trips: map[string]projector.Trip{
+			"shard-13": trip(-time.Hour), "shard-14": trip(-time.Hour), "shard-15": trip(-time.Hour), "shard-05": trip(-time.Hour),
+		},
+		lifts: projector.Lifts{
+			"shard-13": lift("the first try", -5*time.Hour, time.Hour), // before it tripped
+			"shard-14": lift("release 1.4.1 is out", -10*time.Minute, time.Hour),
+			"shard-15": lift("over", -30*time.Minute, 10*time.Minute),
 		},
 		words: map[string]projector.Word{
 			"a-1": {At: now.Add(-time.Second), Shards: map[string]projector.ShardWord{
@@ -75,6 +90,9 @@ func everyState(t *testing.T) found {
 		row("shard-09", "", 0, "nine hundred"),
 		row("shard-10", "b-2", -5*time.Minute, "1000"),
 		row("shard-11", "a-1", 9*time.Second, ""),
+		row("shard-13", "a-1", 9*time.Second, "1300"),
+		row("shard-14", "a-1", 9*time.Second, "1400"),
+		row("shard-15", "a-1", 9*time.Second, "1500"),
 		row("shard-dropped", "", 0, "42"),
 		row("shard-expired", "", 0, checkpoint.ShardEnd),
 	} {
@@ -98,7 +116,7 @@ func TestListTellsOfEveryShardAndRow(t *testing.T) {
 	for _, s := range report.Shards {
 		seen[s.State] = true
 	}
-	for _, state := range []shardState{shardReading, shardPaused, shardFree, shardSilent, shardWaiting, shardFinished, shardForeign, shardUnreadable, shardUnlisted} {
+	for _, state := range []shardState{shardReading, shardPaused, shardTripped, shardFree, shardSilent, shardWaiting, shardFinished, shardForeign, shardUnreadable, shardUnlisted} {
 		if !seen[state] {
 			t.Errorf("no shard is %s", state)
 		}
@@ -123,6 +141,15 @@ func TestShardsCommandsRefuseWhatMakesNoSense(t *testing.T) {
 		{"shards", "pause", "--all", "--for", "soon", "--reason", "why"},
 		{"shards", "resume"},
 		{"shards", "resume", "--all", "shard-00"},
+		{"shards", "resume", "--all", "--for", "1h"},
+		{"shards", "resume", "shard-00", "--reason", "why"},
+		{"shards", "resume", "shard-00", "--letters"},
+		{"shards", "resume", "shard-00", "--letters", "--for", "1h"},
+		{"shards", "resume", "shard-00", "--letters", "--reason", "why"},
+		{"shards", "resume", "--letters", "--for", "1h", "--reason", "why"},
+		{"shards", "resume", "shard-00", "--letters", "--for", "59s", "--reason", "why"},
+		{"shards", "resume", "shard-00", "--letters", "--for", "13h", "--reason", "why"},
+		{"shards", "resume", "shard-00", "--letters", "--for", "1h", "--reason", "two\nlines"},
 		{"shards", "seek", "--to", "trim", "--reason", "why"},
 		{"shards", "seek", "shard-00", "shard-01", "--to", "trim", "--reason", "why"},
 		{"shards", "seek", "shard-00", "--to", "trim"},

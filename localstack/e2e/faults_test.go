@@ -23,7 +23,7 @@ import (
 // Every way in which an event can be damaged leads to a letter with the code that is expected of it, and to nothing else.
 func TestEveryDamageIsParkedWithItsCode(t *testing.T) {
 	t.Parallel()
-	s := site(t, 2, nil)
+	s := site(t, 2, nil, "PENSTOCK_DEAD_LETTERS_BREAKER_PERCENT=100")
 	setup(t, s)
 	generator := orders(t, 400, 11, 0.25)
 	want := map[string]string{}

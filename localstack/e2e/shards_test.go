@@ -27,6 +27,8 @@ type listedShard struct {
 		By, Reason string
 		Confirmed  bool
 	}
+	Trip *struct{ Why, Code, Fingerprint, Sequence, Worker, Command string }
+	Lift *struct{ By, Reason string }
 }
 
 func listShards(t *testing.T, ctx context.Context, s *Site) map[string]listedShard {

@@ -19,9 +19,11 @@ type Standing struct {
 	Paused     int           `json:"paused"`          // of the shards, by operators
 	PausedBy   string        `json:"paused_by,omitempty"`
 	PausedFor  string        `json:"paused_for,omitempty"` // the reason they gave
-	Capped     int           `json:"capped,omitzero"`      // the records a second that operators allow, while that holds reading back; otherwise 0
-	Throttled  bool          `json:"throttled"`            // Kinesis refused to be read just now
-	Projecting float64       `json:"projecting"`           // part of the time that the busiest shard spends in the view's function
+	Tripped    int           `json:"tripped"`              // of the shards, that are not read since too many of their events are poison
+	TrippedWhy string        `json:"tripped_why,omitempty"`
+	Capped     int           `json:"capped,omitzero"` // the records a second that operators allow, while that holds reading back; otherwise 0
+	Throttled  bool          `json:"throttled"`       // Kinesis refused to be read just now
+	Projecting float64       `json:"projecting"`      // part of the time that the busiest shard spends in the view's function
 }
 
 // What counts as how much. A limit and a latency waver by themselves, by a third or so: what is called slow differs by more.
@@ -59,7 +61,7 @@ func (p Pressure) cause(s Standing) string {
 	all := len(worst.hosts) == len(p.Hosts)
 	few := fewForHost * len(p.Hosts) // single writes that look whether a host is back, and what meets all permits in use by chance
 	waits := p.Waiting+p.BackOff > few
-	held := s.heldByOperators()
+	held := s.heldBack()
 	switch {
 	case worst.trouble >= silent && all:
 		return "Cassandra does not answer: " + p.describe(worst)
@@ -329,9 +331,11 @@ func (p Pressure) reading(s Standing) string {
 	return "the stream is the bottleneck: no write waits, permits are free, and reading does not bring more"
 }
 
-// heldByOperators says how operators hold reading back; empty if they do not.
-func (s Standing) heldByOperators() string {
+// heldBack says what keeps shards from being read, breakers or operators; empty if nothing does.
+func (s Standing) heldBack() string {
 	switch {
+	case s.Tripped > 0:
+		return fmt.Sprintf("the breaker of %d of %d shards has tripped (%s)", s.Tripped, s.Shards, s.TrippedWhy)
 	case s.Paused > 0:
 		text := fmt.Sprintf("operators hold %d of %d shards paused", s.Paused, s.Shards)
 		if s.PausedBy != "" {

@@ -238,6 +238,8 @@ func TestTheSentenceNamesTheFault(t *testing.T) {
 			says: []string{"nothing is slow", "the view is current"}, never: []string{"az-"}},
 		"a paused shard": {plant: func(*cluster) {}, backlog: -1, view: Standing{Shards: 4, Behind: time.Hour, Known: true, Gaining: -1, Paused: 1, PausedBy: "ann@vm", PausedFor: "repair"},
 			says: []string{"operators hold 1 of 4 shards paused (ann@vm: repair); the view is 60 min behind and falls further behind"}, never: []string{"az-"}},
+		"a tripped breaker": {plant: func(*cluster) {}, backlog: -1, view: Standing{Shards: 4, Behind: time.Hour, Paused: 1, Tripped: 2, TrippedWhy: "shard-1 is not read"},
+			says: []string{"the breaker of 2 of 4 shards has tripped (shard-1 is not read); the view is 60 min behind"}, never: []string{"az-", "operators"}},
 		"a cap of operators": {plant: func(*cluster) {}, backlog: -1, view: Standing{Shards: 4, Behind: time.Hour, Capped: 100},
 			says: []string{"operators hold reading to 100 records a second (pressure.max_records_per_second); the view is 60 min behind"}, never: []string{"az-"}},
 		"a stream that refuses": {plant: func(*cluster) {}, backlog: -1, view: Standing{Shards: 4, Behind: time.Hour, Throttled: true},
