@@ -16,8 +16,9 @@ import (
 )
 
 // board is where operators and this worker leave word for each other, in the state table: the operators' pauses, which
-// breakers have tripped and which of these the operators lifted, and how the worker's shards stand. One goroutine, in run, calls the table, about once a second; the shards only look at
-// what it found. While the table is out of reach what was last known holds, a pause and a lift until their ends.
+// breakers have tripped and which of these the operators lifted, and how the worker's shards stand. One goroutine, in run,
+// reads the table, about once a second and when a shard begins; the shards only look at what it found. While the table is
+// out of reach what was last known holds, a pause and a lift until their ends.
 type board struct {
 	role   string
 	worker string

@@ -1,6 +1,7 @@
 package projector
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,13 +25,14 @@ import (
 // breaker is the breaker of one shard, with what is kept of it for other owners. It belongs to the shard's goroutine, as
 // what it counts does.
 type breaker struct {
-	shard  string
-	board  *board
-	start  checkpoint.Sequence // where this owner began
-	worker string
-	since  time.Time // when this owner began
-	count  *deadletter.Breaker
-	log    *zap.Logger
+	shard    string
+	board    *board
+	start    checkpoint.Sequence // where this owner began
+	worker   string
+	since    time.Time // when this owner began
+	progress *progress
+	count    *deadletter.Breaker
+	log      *zap.Logger
 
 	recalled bool // what was counted before
 	unsaved  int  // letters since the count was last saved
@@ -43,13 +45,17 @@ type breaker struct {
 // saveEvery is how many letters a killed process may have let through that the next owner's count does not know of.
 const saveEvery = 25
 
+// tallyCall bounds what reading or saving the count may hold a letter up: it is worth little, and a table that hangs must
+// not slow the shard down.
+const tallyCall = 500 * time.Millisecond
+
 // errTripped ends a shard's loop because its breaker has tripped.
 var errTripped = errors.New("the breaker has tripped")
 
 // admit returns nil if a record may have a letter, and errTripped if the shard stands still instead, which it logs once.
 func (b *breaker) admit(work context.Context, r refusal) error {
 	if err := work.Err(); err != nil {
-		return context.Cause(work)
+		return cmp.Or(context.Cause(work), err) // a lease that is no longer believed in has no cause yet
 	}
 	n := int64(r.record.ticket)
 	if b.trip != nil {
@@ -99,6 +105,7 @@ func (b *breaker) holds() <-chan struct{} {
 			b.log.Warn("the breaker has tripped before, the shard stands still", zap.String("why", trip.Sentence(b.shard)))
 		}
 		b.shown = *trip
+		b.progress.awaits(trip.Arrival, time.Now())
 	}
 	return again
 }
@@ -143,7 +150,7 @@ func (b *breaker) recall(ctx context.Context) {
 		return
 	}
 	b.recalled = true
-	ctx, cancel := context.WithTimeout(ctx, boardCall)
+	ctx, cancel := context.WithTimeout(ctx, tallyCall)
 	defer cancel()
 	items, err := b.board.state.Query(ctx, b.board.role+tallyKind)
 	var tally deadletter.Tally
@@ -174,7 +181,7 @@ func (b *breaker) save(ctx context.Context) {
 		return
 	}
 	b.unsaved = 0
-	ctx, cancel := context.WithTimeout(ctx, boardCall)
+	ctx, cancel := context.WithTimeout(ctx, tallyCall)
 	defer cancel()
 	if err := b.write(ctx); err != nil {
 		b.log.Debug("what the breaker has counted was not saved", zap.Error(err))

@@ -145,6 +145,15 @@ func (p *progress) age(now time.Time) time.Duration {
 	return unread
 }
 
+// awaits takes note of the arrival of a record that nobody has settled, where nothing was read of the shard yet.
+func (p *progress) awaits(arrival, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.heard {
+		p.behind, p.answered = now.Sub(arrival), now
+	}
+}
+
 // Watermark implements watermarker: what it returns is about to be committed.
 func (p *progress) Watermark() checkpoint.Sequence {
 	now := p.tracker.Progress()

@@ -288,6 +288,7 @@ func (p *Projector) start(fetch, work context.Context, running *sync.WaitGroup, 
 	listed := p.listed[l.Shard()]
 	listed.ID = l.Shard() // a newer list may have dropped it since the lease was taken
 	tracker := p.ledger.NewTracker(l.Checkpoint())
+	told := newProgress(tracker, time.Now())
 	s := &shard{
 		id:       l.Shard(),
 		source:   sink.Source{Name: l.Shard()},
@@ -299,9 +300,9 @@ func (p *Projector) start(fetch, work context.Context, running *sync.WaitGroup, 
 		budget:   p.budget,
 		board:    p.board,
 		rate:     p.rate,
-		breaker:  p.breaker(l, log),
+		breaker:  p.breaker(l, told, log),
 		tracker:  tracker,
-		progress: newProgress(tracker, time.Now()),
+		progress: told,
 		store:    p.deps.Progress,
 		losses:   p.lossRules(l.Shard()),
 		letter:   p.letter(l.Shard()),
@@ -363,9 +364,10 @@ func (p *Projector) fail(err error, stop context.CancelCauseFunc) {
 }
 
 // breaker returns the breaker of a shard whose lease was acquired.
-func (p *Projector) breaker(l *lease, log *zap.Logger) *breaker {
+func (p *Projector) breaker(l *lease, told *progress, log *zap.Logger) *breaker {
 	return &breaker{
-		shard: l.Shard(), board: p.board, start: l.Checkpoint(), worker: p.config.Worker, since: time.Now(), count: deadletter.NewBreaker(p.config.Breaker), log: log,
+		shard: l.Shard(), board: p.board, start: l.Checkpoint(), worker: p.config.Worker, since: time.Now(), progress: told,
+		count: deadletter.NewBreaker(p.config.Breaker), log: log,
 	}
 }
 

@@ -27,8 +27,8 @@ import (
 // process to a rate, and for room for the answer. It reads a batch, counts every record in the tracker, projects it, and
 // submits the mutations to the writer, which settles records in any order from its own goroutines. A record that can
 // never be applied is parked by the shard's goroutine, and settled only when its letter is durable; before too many are,
-// the breaker ends that. The tracker knows up
-// to where every record is settled; the lease's renewals commit that watermark and nothing else.
+// the breaker ends that. The tracker knows up to where every record is settled; the lease's renewals commit that watermark
+// and nothing else.
 //
 // Two contexts: fetch ends when no more work should be taken (the process stops, or the lease is to be handed over);
 // work ends when nothing may be sent any more (the lease is lost, or the time for draining is up).
@@ -210,9 +210,9 @@ func (s *shard) reserve(fetch, work context.Context) (int64, error) {
 	}
 }
 
-// tryReserve takes room for one reply, unless the shard is paused, its breaker has tripped, the process has read more than its rate cap allows,
-// too much waits behind one record without outcome, the shard is far enough ahead of what is settled, or there is none.
-// Then it returns a channel that is closed when it is worth trying again.
+// tryReserve takes room for one reply, unless the shard is paused, its breaker has tripped, the process has read more than
+// its rate cap allows, too much waits behind one record without outcome, the shard is far enough ahead of what is settled,
+// or there is none. Then it returns a channel that is closed when it is worth trying again.
 func (s *shard) tryReserve(room int64) (ok bool, again <-chan struct{}) {
 	pause, resumed := s.board.hold(s.id)
 	s.notePause(pause)

@@ -49,6 +49,7 @@ func TestABreakerStopsAFleetThatUnderstandsNothing(t *testing.T) {
 	if err := fleet.Stop(ctx); err != nil { // which waits for no lift
 		t.Fatal(err)
 	}
+	stopped := listShards(t, ctx, s)
 
 	second, err := fleet.Start(ctx, "second")
 	if err != nil {
@@ -60,8 +61,8 @@ func TestABreakerStopsAFleetThatUnderstandsNothing(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if *shard.Trip != *before[id].Trip || shard.Checkpoint != before[id].Checkpoint {
-			t.Errorf("%s: %+v, was %+v", id, shard, before[id])
+		if *shard.Trip != *before[id].Trip || shard.Checkpoint != stopped[id].Checkpoint || stopped[id].Owner != "" {
+			t.Errorf("%s: %+v, was %+v without a daemon", id, shard, stopped[id])
 		}
 	}
 	scrape, err := second.Scrape(ctx)
@@ -73,8 +74,9 @@ func TestABreakerStopsAFleetThatUnderstandsNothing(t *testing.T) {
 		t.Errorf("%v: the metrics do not say that %d shards have tripped", err, shards)
 	}
 
-	if _, err := s.Projector(ctx, "shards", "resume", "--all", "--letters", "--for", "10m", "--reason", "they are all damaged"); err != nil {
-		t.Fatal(err)
+	out, err := s.Projector(ctx, "shards", "resume", "--all", "--letters", "--for", "10m", "--reason", "they are all damaged")
+	if err != nil || !strings.HasPrefix(out, "all shards: the breaker is lifted until ") || !strings.HasSuffix(strings.TrimSpace(out), "; 2 had tripped") {
+		t.Fatal(out, err)
 	}
 	for id, shard := range awaitShards(t, ctx, s, "the lift is honoured", func(shard listedShard) bool { return shard.State == "reading" }) {
 		if shard.Trip != nil || shard.Lift == nil || shard.Lift.Reason != "they are all damaged" || !strings.Contains(shard.Lift.By, "@") {

@@ -22,9 +22,10 @@
 //   - every record arrives with the data that was put at its position;
 //   - in each process read = applied + parked + in flight + abandoned, none of it more than the world saw, and what is in
 //     flight stays within the budget's bounds;
-//   - no worker logs an error: that is for losses, and for what people must look after.
+//   - no worker logs an error: that is for losses, and for what people must look after. A breaker that trips is the
+//     exception, since schedules have enough poison for that.
 //
-// At the end all faults stop, and one more record is put to the first hash key of every open shard. Within two minutes
+// At the end all faults stop, all breakers are lifted, and one more record is put to the first hash key of every open shard. Within two minutes
 // every record must be in the rows or in a letter, every open shard owned by a living worker with its last record
 // committed, and every closed one finished. Then the fleet stops, no goroutine is left, and the rows are the fold of all
 // events.

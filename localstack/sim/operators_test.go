@@ -12,6 +12,7 @@ func (w *world) operate(s step) {
 	if s.act == resume {
 		w.count(s.act.String())
 		w.resumeAll()
+		w.lift(projector.MinLift)
 		return
 	}
 	w.mu.Lock()
@@ -66,6 +67,18 @@ func (w *world) resumeAll() {
 	for _, name := range append(ids, projector.AllShards) {
 		w.resume(name)
 	}
+}
+
+// lift lifts the breaker of all shards.
+func (w *world) lift(length time.Duration) {
+	l, err := projector.NewLift(operator, "simulated", time.Now(), length)
+	if err == nil {
+		err = projector.WriteLift(w.ctx, w.state.items, w.role(), projector.AllShards, l)
+	}
+	if err != nil {
+		w.breach("lift: %v", err)
+	}
+	w.noteState("#lift")
 }
 
 // release asks the owner of a shard to give it back.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/metric/noop"
@@ -12,6 +13,7 @@ import (
 
 	"penstock/checkpoint"
 	"penstock/projector"
+	"penstock/sink/deadletter"
 	"penstock/stream"
 )
 
@@ -43,6 +45,9 @@ var (
 	errDrainCut = errors.New("drain timeout")
 )
 
+// tight is a breaker that the poison of a schedule trips now and then.
+var tight = deadletter.BreakerConfig{SharePercent: 25, MinRecords: 20, InARow: 3}
+
 // join starts a worker.
 func (w *world) join() {
 	w.mu.Lock()
@@ -61,7 +66,7 @@ func (w *world) join() {
 	p.Projector, err = projector.New(
 		projector.Config{
 			Worker: p.name, Version: "simulated", View: watched{process: p}, Generation: 1,
-			Failover: w.plant.failover(p.name), InFlight: w.plant.inFlight(), Drain: time.Minute, Log: zap.New(core),
+			Failover: w.plant.failover(p.name), InFlight: w.plant.inFlight(), Drain: time.Minute, Log: zap.New(core), Breaker: tight,
 		},
 		projector.Dependencies{
 			Stream: stream.New(config, streamName, zap.NewNop()), Description: w.found,
@@ -138,6 +143,10 @@ func (p *process) audit() {
 		p.world.breachLocked("%s ended with %+v, and what was seen of it is %+v", p.name, c, saw)
 	}
 	for _, e := range p.logged.All() {
+		if strings.HasPrefix(e.Message, "the breaker has tripped") {
+			p.world.happened["breakers tripped"]++
+			continue
+		}
 		if p.dead {
 			break
 		}

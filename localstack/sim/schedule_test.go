@@ -41,7 +41,7 @@ const (
 	scale                        // UpdateShardCount, or what the service does to an on-demand stream
 	spread                       // record distribution AUTO, for good
 	pause                        // operators keep all shards, or one, from being read
-	resume                       // and end that
+	resume                       // and end that, and lift the breaker of all shards
 	seek                         // operators set a shard back
 	release                      // operators ask a shard's owner to give it back, and may set it back meanwhile
 

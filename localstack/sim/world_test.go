@@ -16,6 +16,7 @@ import (
 
 	"penstock/checkpoint/storetest"
 	"penstock/localstack/emulator"
+	"penstock/projector"
 	"penstock/stream"
 	"penstock/view"
 )
@@ -241,6 +242,7 @@ func (w *world) end() (rest time.Duration) {
 		p.thaw()
 	}
 	w.resumeAll()
+	w.lift(projector.MaxLift)
 	if len(w.alive()) == 0 {
 		w.join()
 	}

@@ -33,7 +33,8 @@ func (c BreakerConfig) Check() error {
 }
 
 // Bound is how many letters a shard can get at most, if every record from some moment on needs one, before the breaker
-// trips: InARow where all are of one code. It is 0 where the breaker has no bound.
+// trips: where all are of one code and come in the stream's order, and where they are not or do not. In another order it
+// holds as long as fewer records are in flight than the window has without these letters. It is 0 where the breaker has no bound.
 func (c BreakerConfig) Bound() (oneCode, anyCode int) {
 	if c.SharePercent > 0 && c.SharePercent < 100 {
 		anyCode = max(c.MinRecords-1, c.SharePercent*windowBuckets*c.MinRecords/100)
