@@ -17,6 +17,7 @@ import (
 
 	"penstock/checkpoint"
 	"penstock/checkpoint/leasetable"
+	"penstock/cmd/internal/cli"
 	"penstock/config"
 	"penstock/diagnosis"
 	"penstock/objects"
@@ -27,7 +28,7 @@ import (
 )
 
 func checkCommand() *cobra.Command {
-	var s settings
+	var s cli.Settings
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Tell what is there for the daemon and what is not, and what to do about it",
@@ -42,7 +43,7 @@ two apply, the smaller.`,
 		Example: "  projector check --config penstock.yaml\n  projector check -o json | jq '.findings[] | select(.level != \"ok\")'",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			conf, v, err := s.loadView(c)
+			conf, v, err := s.LoadView(c)
 			if err != nil {
 				return err
 			}
@@ -51,13 +52,13 @@ two apply, the smaller.`,
 				return err
 			}
 			report := newCheckReport(conf, v, findings)
-			if err := report.print(c.OutOrStdout(), s.output); err != nil {
+			if err := report.print(c.OutOrStdout(), s.Output); err != nil {
 				return fmt.Errorf("print the findings: %w", err)
 			}
 			return report.err()
 		},
 	}
-	s.bind(c)
+	s.Bind(c)
 	return c
 }
 
@@ -67,7 +68,7 @@ const answerTimeout = 10 * time.Second
 // check examines the systems around the daemon. The error is one of the configuration.
 func check(ctx context.Context, conf *config.Config, v view.View) ([]diagnosis.Finding, error) {
 	log := zap.NewNop() // findings say what the drivers would warn of
-	awsConf, err := loadAWS(ctx, log)
+	awsConf, err := cli.LoadAWS(ctx, log)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +89,7 @@ func check(ctx context.Context, conf *config.Config, v view.View) ([]diagnosis.F
 	var leases leaseTables
 	var asking sync.WaitGroup
 	asking.Go(func() {
-		cql = cassandra.Diagnose(ctx, cassandraConfig(conf, log), v, view.Generation(conf.View.Generation))
+		cql = cassandra.Diagnose(ctx, cli.CassandraConfig(conf, log), v, view.Generation(conf.View.Generation))
 	})
 	identity := credentials(ctx, awsConf)
 	if identity.Level == diagnosis.OK {
@@ -197,27 +198,27 @@ type checkReport struct {
 const checkReportVersion = 1
 
 func newCheckReport(conf *config.Config, v view.View, findings []diagnosis.Finding) checkReport {
-	code := exitOK
+	code := cli.ExitOK
 	for _, f := range findings {
-		if c := levelCodes[f.Level]; c != exitOK && (code == exitOK || c < code) {
+		if c := levelCodes[f.Level]; c != cli.ExitOK && (code == cli.ExitOK || c < code) {
 			code = c
 		}
 	}
 	return checkReport{
 		Version: checkReportVersion, Application: conf.Application, View: v.Name(), Generation: conf.View.Generation, Revision: v.Revision(),
-		Ready: code == exitOK, ExitCode: code, Findings: findings,
+		Ready: code == cli.ExitOK, ExitCode: code, Findings: findings,
 	}
 }
 
 // levelCodes are the exit codes that findings ask for.
 var levelCodes = map[diagnosis.Level]int{
-	diagnosis.OK:          exitOK,
-	diagnosis.Warn:        exitOK,
-	diagnosis.Unreachable: exitUnreachable,
-	diagnosis.Refused:     exitRefused,
-	diagnosis.Missing:     exitDifferent,
-	diagnosis.Different:   exitDifferent,
-	diagnosis.Denied:      exitDifferent,
+	diagnosis.OK:          cli.ExitOK,
+	diagnosis.Warn:        cli.ExitOK,
+	diagnosis.Unreachable: cli.ExitUnreachable,
+	diagnosis.Refused:     cli.ExitRefused,
+	diagnosis.Missing:     cli.ExitDifferent,
+	diagnosis.Different:   cli.ExitDifferent,
+	diagnosis.Denied:      cli.ExitDifferent,
 }
 
 func (r checkReport) print(w io.Writer, output string) error {
@@ -257,5 +258,5 @@ func (r checkReport) err() error {
 			counts = append(counts, fmt.Sprintf("%d %s", n, level))
 		}
 	}
-	return &exitError{r.ExitCode, errors.New("not ready: " + strings.Join(counts, ", "))}
+	return cli.Exit(r.ExitCode, errors.New("not ready: "+strings.Join(counts, ", ")))
 }

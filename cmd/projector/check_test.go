@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"penstock/checkpoint"
+	"penstock/cmd/internal/cli"
 	"penstock/config"
 	"penstock/diagnosis"
 	"penstock/stream"
@@ -27,7 +28,7 @@ var oneOfEach = []diagnosis.Finding{
 func reportOf(t *testing.T, findings ...diagnosis.Finding) checkReport {
 	t.Helper()
 	conf := &config.Config{Application: "orders", View: config.View{Name: "order", Generation: 1}}
-	return newCheckReport(conf, views["order"], findings)
+	return newCheckReport(conf, cli.Views["order"], findings)
 }
 
 func TestCheckIsPrintedAsTableAndAsJSON(t *testing.T) {
@@ -139,8 +140,8 @@ func TestCheckNeedsARegion(t *testing.T) {
 		t.Setenv(name, "")
 	}
 	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
-	_, err := check(t.Context(), &config.Config{}, views["order"])
-	if failed, ok := errors.AsType[*exitError](err); !ok || failed.code != exitConfig {
+	_, err := check(t.Context(), &config.Config{}, cli.Views["order"])
+	if failed, ok := errors.AsType[*cli.ExitError](err); !ok || failed.Code != cli.ExitConfig {
 		t.Error(err)
 	}
 }

@@ -9,11 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"penstock/cmd/internal/cli"
 	"penstock/config"
 )
 
 func configCommand() *cobra.Command {
-	var s settings
+	var s cli.Settings
 	c := &cobra.Command{
 		Use:   "config",
 		Short: "Print the effective configuration, and where each value comes from",
@@ -26,7 +27,7 @@ A configuration with mistakes is told with all of them, and the exit code is 3.`
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return printConfig(c, &s) },
 	}
-	s.bind(c)
+	s.Bind(c)
 	c.AddCommand(
 		printsDocument("schema", "Print the JSON Schema of the configuration file, for editors", config.Schema),
 		printsDocument("docs", "Print the documentation of every key, as Markdown",
@@ -90,8 +91,8 @@ func sourceOf(o config.Origin) *sourceReport {
 	return &sourceReport{Layer: o.Layer.String(), Name: o.Name, Line: o.Line, Column: o.Column}
 }
 
-func printConfig(c *cobra.Command, s *settings) error {
-	conf, _, err := s.loadView(c)
+func printConfig(c *cobra.Command, s *cli.Settings) error {
+	conf, _, err := s.LoadView(c)
 	if err != nil {
 		return printMistakes(c, s, err)
 	}
@@ -115,13 +116,13 @@ func printConfig(c *cobra.Command, s *settings) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	return s.print(c, table.String(), report)
+	return s.Print(c, table.String(), report)
 }
 
 // printMistakes gives scripts what people read in the error, which it returns.
-func printMistakes(c *cobra.Command, s *settings, err error) error {
+func printMistakes(c *cobra.Command, s *cli.Settings, err error) error {
 	invalid, ok := errors.AsType[*config.Error](err)
-	if !ok || s.output != "json" {
+	if !ok || s.Output != "json" {
 		return err
 	}
 	report := configReport{Version: configReportVersion}
@@ -132,7 +133,7 @@ func printMistakes(c *cobra.Command, s *settings, err error) error {
 		}
 		report.Mistakes = append(report.Mistakes, told)
 	}
-	return errors.Join(err, s.print(c, "", report))
+	return errors.Join(err, s.Print(c, "", report))
 }
 
 // effective returns a setting for every key, without a value where none is given.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"penstock/cmd/internal/cli"
 	"penstock/config"
 )
 
@@ -108,7 +109,7 @@ func TestConfigShowsNoSecret(t *testing.T) {
 
 func TestConfigTellsAllMistakesAtOnce(t *testing.T) {
 	out, err := runConfig(t, nil, "--config", "mistakes.yaml")
-	if exitCode(err) != exitConfig || out != "" {
+	if exitCode(err) != cli.ExitConfig || out != "" {
 		t.Fatalf("exit code %d, output %q", exitCode(err), out)
 	}
 	invalid, ok := errors.AsType[*config.Error](err)
@@ -120,7 +121,7 @@ func TestConfigTellsAllMistakesAtOnce(t *testing.T) {
 
 func TestConfigTellsMistakesToScripts(t *testing.T) {
 	out, err := runConfig(t, nil, "--config", "mistakes.yaml", "-o", "json")
-	if exitCode(err) != exitConfig {
+	if exitCode(err) != cli.ExitConfig {
 		t.Errorf("exit code %d: %v", exitCode(err), err)
 	}
 	golden(t, "mistakes.json", indented(t, out))
@@ -128,7 +129,7 @@ func TestConfigTellsMistakesToScripts(t *testing.T) {
 
 func TestConfigOfAViewThatTheProgramLacksIsInvalid(t *testing.T) {
 	_, err := runConfig(t, map[string]string{"PENSTOCK_VIEW_NAME": "ordr"}, "--config", "penstock.yaml")
-	if exitCode(err) != exitConfig || !strings.Contains(err.Error(), "view.name") {
+	if exitCode(err) != cli.ExitConfig || !strings.Contains(err.Error(), "view.name") {
 		t.Errorf("exit code %d: %v", exitCode(err), err)
 	}
 }
@@ -149,8 +150,8 @@ func TestConfigPrintsItsDocuments(t *testing.T) {
 
 func TestConfigCalledWrongly(t *testing.T) {
 	for _, args := range [][]string{{"config", "print"}, {"config", "--colour"}, {"config", "-o", "yaml"}, {"config", "schema", "cassandra"}} {
-		if code := execute(t.Context(), args); code != exitUsage {
-			t.Errorf("%q: exit code %d, want %d", args, code, exitUsage)
+		if code := execute(t.Context(), args); code != cli.ExitUsage {
+			t.Errorf("%q: exit code %d, want %d", args, code, cli.ExitUsage)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"penstock/checkpoint"
 	"penstock/checkpoint/leasetable"
+	"penstock/cmd/internal/cli"
 	"penstock/config"
 	"penstock/projector"
 	"penstock/stream"
@@ -23,7 +24,7 @@ import (
 )
 
 func doctorCommand() *cobra.Command {
-	var s settings
+	var s cli.Settings
 	var d doctor
 	var table, source, repaired string
 	var listReplicas bool
@@ -56,15 +57,15 @@ any more, and what to run there once they are back. --repaired takes note that t
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
 			case source != "" && d.repair:
-				return &exitError{exitUsage, errors.New("--import and --repair are two commands: give one of them")}
+				return cli.Exit(cli.ExitUsage, errors.New("--import and --repair are two commands: give one of them"))
 			case d.yes && source == "" && !d.repair:
-				return &exitError{exitUsage, errors.New("--yes goes with --repair or --import")}
+				return cli.Exit(cli.ExitUsage, errors.New("--yes goes with --repair or --import"))
 			}
 			ofReplicas := listReplicas || repaired != ""
 			if ofReplicas && (d.repair || d.yes || source != "" || table != "") {
-				return &exitError{exitUsage, errors.New("--replicas and --repaired go with no other flag of doctor")}
+				return cli.Exit(cli.ExitUsage, errors.New("--replicas and --repaired go with no other flag of doctor"))
 			}
-			conf, err := s.load(c)
+			conf, err := s.Load(c)
 			if err != nil {
 				return err
 			}
@@ -79,7 +80,7 @@ any more, and what to run there once they are back. --repaired takes note that t
 				if err != nil {
 					return err
 				}
-				return errors.Join(s.print(c, report.text(), report), report.verdict())
+				return errors.Join(s.Print(c, report.text(), report), report.verdict())
 			}
 			ctx, cancel := context.WithTimeout(c.Context(), doctorTimeout+2*conf.Leases.Failover)
 			defer cancel()
@@ -87,7 +88,7 @@ any more, and what to run there once they are back. --repaired takes note that t
 				return err
 			}
 			d.messages, d.answers = c.ErrOrStderr(), c.InOrStdin()
-			d.asks = s.output == "text" && isTerminal(os.Stdin)
+			d.asks = s.Output == "text" && isTerminal(os.Stdin)
 			if source != "" {
 				return d.runImport(ctx, c, &s, source)
 			}
@@ -96,10 +97,10 @@ any more, and what to run there once they are back. --repaired takes note that t
 				return err
 			}
 			if !d.repair {
-				return errors.Join(s.print(c, report.text(), report), report.verdict())
+				return errors.Join(s.Print(c, report.text(), report), report.verdict())
 			}
-			if s.output == "text" { // what would be done stands before the question
-				if err := s.print(c, report.text(), report); err != nil {
+			if s.Output == "text" { // what would be done stands before the question
+				if err := s.Print(c, report.text(), report); err != nil {
 					return err
 				}
 			}
@@ -107,13 +108,13 @@ any more, and what to run there once they are back. --repaired takes note that t
 				return err
 			}
 			text := report.treated()
-			if text == "" && s.output == "text" {
+			if text == "" && s.Output == "text" {
 				return report.verdict()
 			}
-			return errors.Join(s.print(c, text, report), report.verdict())
+			return errors.Join(s.Print(c, text, report), report.verdict())
 		},
 	}
-	s.bind(c)
+	s.Bind(c)
 	c.Flags().StringVar(&table, "table", "", "lease table to look at; the one of the generation if not given")
 	c.Flags().BoolVar(&d.repair, "repair", false, "repair what can be repaired")
 	c.Flags().BoolVar(&d.yes, "yes", false, "do it without asking")
@@ -152,7 +153,7 @@ type streamOfDoctor interface {
 // open connects, and refuses a stream that is not the one whose leases these are.
 func (d *doctor) open(ctx context.Context, conf *config.Config, table string) error {
 	log := zap.NewNop()
-	awsConf, err := loadAWS(ctx, log)
+	awsConf, err := cli.LoadAWS(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -169,7 +170,7 @@ func (d *doctor) open(ctx context.Context, conf *config.Config, table string) er
 	d.leases, d.kcl = leases, client
 	d.now = func() time.Time { return time.Now().Add(client.Clock().Ahead) }
 	if err := leases.Check(ctx); err != nil {
-		return unreachableUnless(hopeless(err), err)
+		return cli.UnreachableUnless(hopeless(err), err)
 	}
 	s := stream.New(awsConf, conf.Kinesis.StreamName(), log)
 	d.stream = s
@@ -184,7 +185,7 @@ func (d *doctor) open(ctx context.Context, conf *config.Config, table string) er
 		return nil // a table that came from elsewhere
 	}
 	if err != nil {
-		return unreachableUnless(hopeless(err), err)
+		return cli.UnreachableUnless(hopeless(err), err)
 	}
 	return projector.SameStream(noted, d.description)
 }
@@ -192,7 +193,7 @@ func (d *doctor) open(ctx context.Context, conf *config.Config, table string) er
 // failed decides the exit code of an error of stream or table.
 func (d *doctor) failed(err error) error {
 	failed, ok := errors.AsType[*stream.Error](err)
-	return unreachableUnless(ok && failed.Kind == stream.Fatal || hopeless(err), err)
+	return cli.UnreachableUnless(ok && failed.Kind == stream.Fatal || hopeless(err), err)
 }
 
 // agreed reports whether what was shown may be done.
@@ -281,9 +282,9 @@ func (r doctorReport) verdict() error {
 	}
 	switch {
 	case failed > 0:
-		return &exitError{exitPartly, fmt.Errorf("%d repairs were not made: run it again", failed)}
+		return cli.Exit(cli.ExitPartly, fmt.Errorf("%d repairs were not made: run it again", failed))
 	case left > 0:
-		return &exitError{exitDifferent, fmt.Errorf("%d things are wrong", left)}
+		return cli.Exit(cli.ExitDifferent, fmt.Errorf("%d things are wrong", left))
 	}
 	return nil
 }

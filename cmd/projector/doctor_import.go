@@ -13,6 +13,7 @@ import (
 
 	"penstock/checkpoint"
 	"penstock/checkpoint/leasetable"
+	"penstock/cmd/internal/cli"
 	"penstock/stream"
 )
 
@@ -22,13 +23,13 @@ type kclTable interface {
 }
 
 // runImport makes rows from another table, once what it would do is agreed to.
-func (d *doctor) runImport(ctx context.Context, c *cobra.Command, s *settings, source string) error {
+func (d *doctor) runImport(ctx context.Context, c *cobra.Command, s *cli.Settings, source string) error {
 	report, err := d.planImport(ctx, source)
 	if err != nil {
 		return err
 	}
-	if s.output == "text" {
-		if err := s.print(c, report.text(), report); err != nil {
+	if s.Output == "text" {
+		if err := s.Print(c, report.text(), report); err != nil {
 			return err
 		}
 	}
@@ -42,12 +43,12 @@ func (d *doctor) runImport(ctx context.Context, c *cobra.Command, s *settings, s
 			return err
 		}
 	}
-	if s.output == "json" {
-		if err := s.print(c, "", report); err != nil {
+	if s.Output == "json" {
+		if err := s.Print(c, "", report); err != nil {
 			return err
 		}
 	} else if made := report.count(func(i imported) bool { return i.Made }); made > 0 {
-		if err := s.print(c, fmt.Sprintf("%d rows made in %s", made, d.table), nil); err != nil {
+		if err := s.Print(c, fmt.Sprintf("%d rows made in %s", made, d.table), nil); err != nil {
 			return err
 		}
 	}
@@ -58,7 +59,7 @@ func (d *doctor) runImport(ctx context.Context, c *cobra.Command, s *settings, s
 func (d *doctor) planImport(ctx context.Context, source string) (importReport, error) {
 	r := importReport{Version: importReportVersion, Table: d.table, From: source, Leases: []imported{}}
 	refused := func(format string, args ...any) (importReport, error) {
-		return r, &exitError{exitRefused, fmt.Errorf(format, args...)}
+		return r, cli.Exit(cli.ExitRefused, fmt.Errorf(format, args...))
 	}
 	before, err := d.kcl.KCLLeases(ctx, source)
 	if err != nil {
@@ -265,10 +266,10 @@ func (r importReport) text() string {
 // verdict is the error of a command that ends with this report.
 func (r importReport) verdict() error {
 	if n := r.count(func(i imported) bool { return i.Error != "" }); n > 0 {
-		return &exitError{exitPartly, fmt.Errorf("%d leases were not imported: see the note of each", n)}
+		return cli.Exit(cli.ExitPartly, fmt.Errorf("%d leases were not imported: see the note of each", n))
 	}
 	if n := r.count(func(i imported) bool { return i.change.Op != 0 && !i.Made && i.Found != alreadyThere }); n > 0 {
-		return &exitError{exitDifferent, fmt.Errorf("%d rows are to be made", n)}
+		return cli.Exit(cli.ExitDifferent, fmt.Errorf("%d rows are to be made", n))
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"penstock/checkpoint"
 	"penstock/checkpoint/leasetable"
+	"penstock/cmd/internal/cli"
 	"penstock/stream"
 )
 
@@ -69,7 +70,7 @@ func TestAnImportContinuesEveryLease(t *testing.T) {
 		if n := len(rows); n != len(everyAilment().after) {
 			t.Errorf("%d rows after the plan", n)
 		}
-		if code := exitCode(r.verdict()); code != exitPartly { // new-7 cannot be imported
+		if code := exitCode(r.verdict()); code != cli.ExitPartly { // new-7 cannot be imported
 			t.Errorf("exit code %d", code)
 		}
 		if err := d.apply(t.Context(), &r); err != nil {
@@ -116,7 +117,7 @@ func TestAnImportIsRefused(t *testing.T) {
 		} {
 			d := importing(t, readings...)
 			r, err := d.planImport(t.Context(), "java")
-			if exitCode(err) != exitRefused || !strings.Contains(err.Error(), says) {
+			if exitCode(err) != cli.ExitRefused || !strings.Contains(err.Error(), says) {
 				t.Errorf("%s: %v %+v", says, err, r)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"penstock/checkpoint/leasetable"
+	"penstock/cmd/internal/cli"
 	"penstock/config"
 	"penstock/projector"
 	"penstock/sink/cassandra"
@@ -27,15 +28,15 @@ func replicas(ctx context.Context, state stateOfRepairs, role, repaired string) 
 	if repaired != "" {
 		n, err := cassandra.ForgetRepairs(ctx, state, role, repaired)
 		if err != nil {
-			return report, unreachableUnless(hopeless(err), err)
+			return report, cli.UnreachableUnless(hopeless(err), err)
 		}
 		if n == 0 {
-			return report, &exitError{exitRefused, fmt.Errorf("nothing is noted of a replica %s: projector doctor --replicas names those of which there is", repaired)}
+			return report, cli.Exit(cli.ExitRefused, fmt.Errorf("nothing is noted of a replica %s: projector doctor --replicas names those of which there is", repaired))
 		}
 	}
 	repairs, err := cassandra.ReadRepairs(ctx, state, role)
 	if err != nil {
-		return report, unreachableUnless(hopeless(err), err)
+		return report, cli.UnreachableUnless(hopeless(err), err)
 	}
 	for _, r := range repairs {
 		report.Replicas = append(report.Replicas, replicaToRepair{r.Replica, r.Address, r.Worker, r.From, r.Until, r.Written})
@@ -44,7 +45,7 @@ func replicas(ctx context.Context, state stateOfRepairs, role, repaired string) 
 }
 
 func openState(ctx context.Context, conf *config.Config) (state *leasetable.State, role string, err error) {
-	awsConf, err := loadAWS(ctx, zap.NewNop())
+	awsConf, err := cli.LoadAWS(ctx, zap.NewNop())
 	if err != nil {
 		return nil, "", err
 	}
@@ -95,7 +96,7 @@ func (r replicasReport) text() string {
 // verdict is the error of a command that ends with this report.
 func (r replicasReport) verdict() error {
 	if len(r.Replicas) > 0 {
-		return &exitError{exitDifferent, fmt.Errorf("%d repairs are to be made: tell of each replica with --repaired", len(r.Replicas))}
+		return cli.Exit(cli.ExitDifferent, fmt.Errorf("%d repairs are to be made: tell of each replica with --repaired", len(r.Replicas)))
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"strings"
 	"testing"
+
+	"penstock/cmd/internal/cli"
 )
 
 // notes is a state table with what two daemons noted.
@@ -24,7 +26,7 @@ func TestDoctorTellsOfReplicasUntilTheyAreRepaired(t *testing.T) {
 		"run": "nodetool repair --full orders order_by_id_g1"}
 	state := notes{"c/one": item, "c/two": item, "d/one": item}
 	report, err := replicas(t.Context(), state, "projector_g1", "")
-	if err != nil || len(report.Replicas) != 3 || exitCode(report.verdict()) != exitDifferent {
+	if err != nil || len(report.Replicas) != 3 || exitCode(report.verdict()) != cli.ExitDifferent {
 		t.Fatalf("%+v, %v", report, err)
 	}
 	for _, want := range []string{"c at 10.0.0.3:9042 has to be repaired for what one wrote from 2026-11-21T10:00:00Z", "\n  nodetool repair --full orders order_by_id_g1"} {
@@ -32,7 +34,7 @@ func TestDoctorTellsOfReplicasUntilTheyAreRepaired(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, report.text())
 		}
 	}
-	if _, err := replicas(t.Context(), state, "projector_g1", "x"); exitCode(err) != exitRefused || len(state) != 3 {
+	if _, err := replicas(t.Context(), state, "projector_g1", "x"); exitCode(err) != cli.ExitRefused || len(state) != 3 {
 		t.Errorf("of a replica that nobody noted: %v", err)
 	}
 	if report, err = replicas(t.Context(), state, "projector_g1", "c"); err != nil || len(report.Replicas) != 1 || report.Replicas[0].Replica != "d" {

@@ -15,6 +15,7 @@ import (
 
 	"penstock/checkpoint"
 	"penstock/checkpoint/storetest"
+	"penstock/cmd/internal/cli"
 	"penstock/stream"
 )
 
@@ -83,7 +84,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			t.Errorf("the help does not explain %s", kind)
 		}
 	}
-	if code := exitCode(report.verdict()); code != exitDifferent {
+	if code := exitCode(report.verdict()); code != cli.ExitDifferent {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -221,7 +222,7 @@ func TestDoctorRepairsWhatItMay(t *testing.T) {
 				t.Errorf("%s was taken from its living owner", shard)
 			}
 		}
-		if code := exitCode(report.verdict()); code != exitDifferent { // the living are still there
+		if code := exitCode(report.verdict()); code != cli.ExitDifferent { // the living are still there
 			t.Errorf("exit code %d", code)
 		}
 		again, err := d.examine(t.Context())
@@ -252,11 +253,11 @@ func TestDoctorLeavesARowThatChangedMeanwhile(t *testing.T) {
 		if err := d.treat(t.Context(), &report); err != nil || memory.Row("shard-10") != taken {
 			t.Errorf("%v, %+v", err, memory.Row("shard-10"))
 		}
-		if code := exitCode(report.verdict()); code != exitPartly {
+		if code := exitCode(report.verdict()); code != cli.ExitPartly {
 			t.Errorf("exit code %d", code)
 		}
 		memory.Script = func(c storetest.Call) storetest.Fault { return storetest.Fault{Fail: storetest.ErrScripted} }
-		if err := d.treat(t.Context(), &report); exitCode(err) != exitUnreachable || !errors.Is(err, storetest.ErrScripted) {
+		if err := d.treat(t.Context(), &report); exitCode(err) != cli.ExitUnreachable || !errors.Is(err, storetest.ErrScripted) {
 			t.Errorf("without an answer: %v", err)
 		}
 	})
@@ -279,7 +280,7 @@ func TestDoctorRefusesWhatMakesNoSense(t *testing.T) {
 	for _, args := range [][]string{
 		{"doctor", "orders"}, {"doctor", "--yes"}, {"doctor", "--repair", "--import", "kcl"}, {"doctor", "-o", "csv"},
 	} {
-		if code := execute(t.Context(), args); code != exitUsage {
+		if code := execute(t.Context(), args); code != cli.ExitUsage {
 			t.Errorf("%q: exit code %d", args, code)
 		}
 	}

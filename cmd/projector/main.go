@@ -6,62 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
-	"penstock/config"
+	"penstock/cmd/internal/cli"
 	"penstock/projector"
-	"penstock/sink/cassandra"
 )
-
-// Exit codes. Where two apply, the smaller counts.
-const (
-	exitOK           = 0
-	exitFailed       = 1
-	exitUsage        = 2
-	exitConfig       = 3
-	exitUnreachable  = 4
-	exitPartly       = 5
-	exitRefused      = 6
-	exitDifferent    = 7
-	exitDrainPartial = 8
-)
-
-// exitError is an error that knows the exit code it asks for.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e *exitError) Error() string { return e.err.Error() }
-
-func (e *exitError) Unwrap() error { return e.err }
 
 // exitCode returns the code for an error of a command that was called rightly.
 func exitCode(err error) int {
-	if err == nil {
-		return exitOK
-	}
-	if e, ok := errors.AsType[*exitError](err); ok {
-		return e.code
-	}
-	if _, ok := errors.AsType[*config.Error](err); ok {
-		return exitConfig
-	}
-	if _, ok := errors.AsType[*cassandra.RevisionError](err); ok {
-		return exitRefused
-	}
-	if e, ok := errors.AsType[*cassandra.SchemaError](err); ok && e.Owned {
-		return exitRefused
-	}
 	if errors.Is(err, projector.ErrOtherStream) {
-		return exitRefused
+		return cli.ExitRefused
 	}
-	if _, ok := errors.AsType[*cassandra.UnsupportedError](err); ok {
-		return exitRefused
-	}
-	return exitFailed
+	return cli.ExitCode(err)
 }
 
 func main() {
@@ -87,28 +44,11 @@ daemons end in the same rows.`,
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
-		return exitOK
+		return cli.ExitOK
 	}
 	fmt.Fprintln(os.Stderr, "projector:", err)
 	if !called {
-		return exitUsage
+		return cli.ExitUsage
 	}
 	return exitCode(err)
-}
-
-// version is the module's version as the linker recorded it, or the revision it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value
-		}
-	}
-	return "development"
 }

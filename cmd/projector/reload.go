@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"penstock/cmd/internal/cli"
 	"penstock/config"
 	"penstock/projector"
 	"penstock/sink/adaptive"
@@ -65,7 +66,7 @@ func (r *reloader) reload() {
 	_, restart := config.Changes(r.running, next)
 	r.log.Info("configuration reloaded", zap.Strings("applied", names(safe)), zap.Strings("needs_restart", names(restart)))
 	r.level.SetLevel(level.Level()) // only now: the line above should be seen
-	if err := r.writer.Reconfigure(writerLimits(next)); err != nil {
+	if err := r.writer.Reconfigure(cli.WriterLimits(next)); err != nil {
 		r.log.Error("limits of the writer not changed", zap.Error(err))
 	}
 	r.reader.SetMaxRecords(next.Pressure.MaxRecordsPerSecond)

@@ -18,12 +18,12 @@ import (
 
 	"penstock/checkpoint"
 	"penstock/checkpoint/leasetable"
+	"penstock/cmd/internal/cli"
 	"penstock/config"
 	"penstock/diagnosis"
 	"penstock/objects"
 	"penstock/projector"
 	"penstock/sink"
-	"penstock/sink/adaptive"
 	"penstock/sink/cassandra"
 	"penstock/sink/deadletter"
 	"penstock/stream"
@@ -31,7 +31,7 @@ import (
 )
 
 func runCommand() *cobra.Command {
-	var s settings
+	var s cli.Settings
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Follow the stream and keep the view up to date",
@@ -47,22 +47,22 @@ the next owner of the shards, and the exit code is 8.`,
 		Example: "  projector run --config penstock.yaml\n  PENSTOCK_TELEMETRY_LISTEN=:9100 projector run --config penstock.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			conf, v, err := s.loadView(c)
+			conf, v, err := s.LoadView(c)
 			if err != nil {
 				return err
 			}
-			log, level, err := newLogger(conf.Telemetry.LogLevel)
+			log, level, err := cli.NewLogger(conf.Telemetry.LogLevel)
 			if err != nil {
 				return err
 			}
 			fetch, work, release := stopOnSignals(c.Context(), conf.DrainTimeout, log)
 			defer release()
 			return run(fetch, work, conf, v, &reloader{
-				running: conf, applied: conf, load: func() (*config.Config, error) { return s.load(c) }, level: level, log: log,
+				running: conf, applied: conf, load: func() (*config.Config, error) { return s.Load(c) }, level: level, log: log,
 			})
 		},
 	}
-	s.bind(c)
+	s.Bind(c)
 	return c
 }
 
@@ -144,7 +144,7 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 	}
 	defer parts.session.Close()
 	generation := view.Generation(conf.View.Generation)
-	limits, debt := writerLimits(conf)
+	limits, debt := cli.WriterLimits(conf)
 	writer, err := cassandra.NewWriter(parts.session, cassandra.WriterConfig{
 		View: v, Generation: generation, Limits: limits, Debt: debt, Log: log.Named("writer"), Observe: metrics.Wrote,
 	})
@@ -162,7 +162,7 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 	}
 	p, err := projector.New(projector.Config{
 		Worker:     worker,
-		Version:    version(),
+		Version:    cli.Version(),
 		View:       v,
 		Generation: generation,
 		Start:      stream.Start{At: conf.Kinesis.Start.At},
@@ -224,16 +224,9 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 		zap.Int64("read", last.Counts.Read), zap.Int64("applied", last.Counts.Applied), zap.Int64("parked", last.Counts.Parked),
 		zap.Int64("abandoned", last.Counts.Abandoned), zap.Duration("ran", time.Since(began).Round(time.Millisecond)))
 	if err == nil && cut != nil {
-		return &exitError{exitDrainPartial, fmt.Errorf("drain incomplete: %w: %d records were abandoned and will be read again", cut, last.Counts.Abandoned)}
+		return cli.Exit(cli.ExitDrainPartial, fmt.Errorf("drain incomplete: %w: %d records were abandoned and will be read again", cut, last.Counts.Abandoned))
 	}
 	return err
-}
-
-// writerLimits are the bounds within which the writer finds its pace.
-func writerLimits(conf *config.Config) (adaptive.Config, adaptive.GovernorConfig) {
-	p := conf.Pressure
-	return adaptive.Config{Target: p.TargetLatency, Min: p.MinRequestsPerHost, Max: p.MaxRequestsPerHost},
-		adaptive.GovernorConfig{Budget: int64(p.DebtBudget), Floor: float64(p.DebtFloorPercent) / 100}
 }
 
 // breaker is how many letters of a shard are too many.
@@ -278,7 +271,7 @@ type parts struct {
 // connect finds out whether everything is there, and waits for what does not answer. The error is one that waiting does
 // not help, or the cause of ctx's end.
 func connect(ctx context.Context, conf *config.Config, v view.View, log *zap.Logger) (*parts, error) {
-	awsConf, err := loadAWS(ctx, log)
+	awsConf, err := cli.LoadAWS(ctx, log)
 	if err != nil {
 		return nil, err
 	}
@@ -332,7 +325,7 @@ func connect(ctx context.Context, conf *config.Config, v view.View, log *zap.Log
 	generation := view.Generation(conf.View.Generation)
 	err = await("cassandra", func() (err error) {
 		if p.session == nil {
-			if p.session, err = cassandra.Connect(cassandraConfig(conf, log)); err != nil {
+			if p.session, err = cassandra.Connect(cli.CassandraConfig(conf, log)); err != nil {
 				return err
 			}
 		}
@@ -372,7 +365,7 @@ func (p *parts) refuseForeignLeases(ctx context.Context, await func(what string,
 		return err
 	}
 	if f := foreignLeases(p.leases.Name(), p.rows, shards); f.Level == diagnosis.Refused {
-		return &exitError{exitRefused, fmt.Errorf("leases in table %s %s: %s", f.Name, f.Found, f.Do)}
+		return cli.Exit(cli.ExitRefused, fmt.Errorf("leases in table %s %s: %s", f.Name, f.Found, f.Do))
 	}
 	return nil
 }

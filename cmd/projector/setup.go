@@ -13,6 +13,7 @@ import (
 
 	"penstock/checkpoint"
 	"penstock/checkpoint/leasetable"
+	"penstock/cmd/internal/cli"
 	"penstock/config"
 	"penstock/projector"
 	"penstock/sink"
@@ -22,7 +23,7 @@ import (
 )
 
 func setupCommand() *cobra.Command {
-	var s settings
+	var s cli.Settings
 	var print bool
 	c := &cobra.Command{
 		Use:   "setup",
@@ -43,7 +44,7 @@ The stream and the bucket are yours: setup never creates them.`,
 		Example: "  projector setup --config penstock.yaml\n  projector setup --config penstock.yaml --generation 2\n  projector setup --print",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			conf, v, err := s.loadView(c)
+			conf, v, err := s.LoadView(c)
 			if err != nil {
 				return err
 			}
@@ -54,10 +55,10 @@ The stream and the bucket are yours: setup never creates them.`,
 			if err != nil {
 				return err
 			}
-			return s.print(c, strings.Join(done, "\n"), map[string]any{"ready": done})
+			return s.Print(c, strings.Join(done, "\n"), map[string]any{"ready": done})
 		},
 	}
-	s.bind(c)
+	s.Bind(c)
 	c.Flags().BoolVar(&print, "print", false, "print what would be created, ready to paste, and connect to nothing")
 	return c
 }
@@ -76,11 +77,11 @@ const lockLife = 30 * time.Second
 func setup(ctx context.Context, conf *config.Config, v view.View) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
-	log, _, err := newLogger("warn")
+	log, _, err := cli.NewLogger("warn")
 	if err != nil {
 		return nil, err
 	}
-	awsConf, err := loadAWS(ctx, log)
+	awsConf, err := cli.LoadAWS(ctx, log)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +91,7 @@ func setup(ctx context.Context, conf *config.Config, v view.View) ([]string, err
 	leases, state := tables(leasetable.NewClient(awsConf), conf)
 	stateCreated, err := state.Create(ctx) // first: it holds the lock
 	if err != nil {
-		return nil, unreachableUnless(hopeless(err), fmt.Errorf("create the state table: %w", err))
+		return nil, cli.UnreachableUnless(hopeless(err), fmt.Errorf("create the state table: %w", err))
 	}
 	var done []string
 	var holds string
@@ -103,7 +104,7 @@ func setup(ctx context.Context, conf *config.Config, v view.View) ([]string, err
 	err = lock.Do(ctx, func(ctx context.Context) error {
 		leasesCreated, err := leases.Create(ctx)
 		if err != nil {
-			return unreachableUnless(hopeless(err), fmt.Errorf("create the lease table: %w", err))
+			return cli.UnreachableUnless(hopeless(err), fmt.Errorf("create the lease table: %w", err))
 		}
 		done = append(done, "lease table: "+made(leasesCreated), "state table: "+made(stateCreated))
 		registered, err := setupConsumer(ctx, awsConf, conf, log)
@@ -115,7 +116,7 @@ func setup(ctx context.Context, conf *config.Config, v view.View) ([]string, err
 		return err
 	})
 	if err != nil {
-		return nil, unreachableUnless(!errors.Is(err, leasetable.ErrLockLost), err)
+		return nil, cli.UnreachableUnless(!errors.Is(err, leasetable.ErrLockLost), err)
 	}
 	generation := view.Generation(conf.View.Generation)
 	for _, t := range v.Tables() {
@@ -144,22 +145,22 @@ func setupConsumer(ctx context.Context, awsConf aws.Config, conf *config.Config,
 	source := stream.New(awsConf, conf.Kinesis.StreamName(), log)
 	found, err := source.Describe(ctx)
 	if err != nil {
-		return nil, unreachableUnless(refusedByKinesis(err), err)
+		return nil, cli.UnreachableUnless(refusedByKinesis(err), err)
 	}
 	if err := conf.CheckStream(found.ARN); err != nil {
 		return nil, err
 	}
 	created, err := source.Register(ctx, found.ARN, conf.ConsumerName())
 	if err != nil {
-		return nil, unreachableUnless(refusedByKinesis(err), err)
+		return nil, cli.UnreachableUnless(refusedByKinesis(err), err)
 	}
 	return []string{fmt.Sprintf("consumer %s of stream %s: %s", conf.ConsumerName(), source.Name(), made(created))}, nil
 }
 
 // setupCassandra runs the statements and returns what the generation holds then, in words. The caller holds the lock.
 func setupCassandra(ctx context.Context, conf *config.Config, v view.View, log *zap.Logger) (holds string, err error) {
-	defer func() { err = unreachableUnless(err == nil || sink.DispositionOf(err) == sink.Fatal, err) }()
-	patient := cassandraConfig(conf, log)
+	defer func() { err = cli.UnreachableUnless(err == nil || sink.DispositionOf(err) == sink.Fatal, err) }()
+	patient := cli.CassandraConfig(conf, log)
 	patient.Timeout = max(patient.Timeout, schemaTimeout)
 	session, err := cassandra.Connect(patient)
 	if err != nil {
@@ -184,12 +185,4 @@ func setupCassandra(ctx context.Context, conf *config.Config, v view.View, log *
 // hopeless tells whether an error of the lease or state table is an operator's matter.
 func hopeless(err error) bool {
 	return errors.Is(err, checkpoint.ErrTableMissing) || errors.Is(err, checkpoint.ErrDenied)
-}
-
-// unreachableUnless marks an error that would pass by itself: its system does not answer.
-func unreachableUnless(fatal bool, err error) error {
-	if fatal {
-		return err
-	}
-	return &exitError{exitUnreachable, err}
 }

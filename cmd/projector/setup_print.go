@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock/checkpoint/leasetable"
+	"penstock/cmd/internal/cli"
 	"penstock/config"
 	"penstock/sink/cassandra"
 	"penstock/view"
@@ -32,7 +33,7 @@ const setupPlanVersion = 1
 
 // printSetup prints what setup would create. It connects to nothing, so it cannot know what is there: of a view from a file
 // it adds every column to tables that may stand already.
-func printSetup(c *cobra.Command, s *settings, conf *config.Config, v view.View) error {
+func printSetup(c *cobra.Command, s *cli.Settings, conf *config.Config, v view.View) error {
 	leases, state := tables(leasetable.NewClient(aws.Config{}), conf)
 	plan := setupPlan{
 		Version:  setupPlanVersion,
@@ -50,7 +51,7 @@ func printSetup(c *cobra.Command, s *settings, conf *config.Config, v view.View)
 	if conf.View.File != "" {
 		text += "\n-- Columns that were added to a registered generation are recorded by projector setup."
 	}
-	return s.print(c, text, plan)
+	return s.Print(c, text, plan)
 }
 
 func (p setupPlan) text() (string, error) {

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"os/user"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"penstock/checkpoint/leasetable"
+	"penstock/cmd/internal/cli"
 	"penstock/config"
 	"penstock/projector"
 	"penstock/stream"
@@ -32,7 +30,7 @@ daemons run or not.`,
 		Example: "  projector shards list\n  projector shards pause --all --for 1h --reason \"repair of rack 2\"\n  projector shards resume --all",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return &exitError{exitUsage, errors.New("shards: say list, pause, resume, release or seek")}
+			return cli.Exit(cli.ExitUsage, errors.New("shards: say list, pause, resume, release or seek"))
 		},
 	}
 	c.AddCommand(shardsListCommand(), shardsPauseCommand(), shardsResumeCommand(), shardsReleaseCommand(), shardsSeekCommand())
@@ -40,7 +38,7 @@ daemons run or not.`,
 }
 
 func shardsPauseCommand() *cobra.Command {
-	var s settings
+	var s cli.Settings
 	var all bool
 	var length time.Duration
 	var reason string
@@ -58,13 +56,13 @@ What is not read waits in the stream: a pause must end well within its retention
 		RunE: func(c *cobra.Command, names []string) error {
 			for _, flag := range []string{"for", "reason"} {
 				if !c.Flags().Changed(flag) {
-					return &exitError{exitUsage, fmt.Errorf("--%s is required: a pause has a reason and an end", flag)}
+					return cli.Exit(cli.ExitUsage, fmt.Errorf("--%s is required: a pause has a reason and an end", flag))
 				}
 			}
 			begin := func(now time.Time) (projector.Pause, error) {
-				p, err := projector.NewPause(userAtHost(), reason, now, length)
+				p, err := projector.NewPause(cli.UserAtHost(), reason, now, length)
 				if err != nil {
-					return p, &exitError{exitUsage, err}
+					return p, cli.Exit(cli.ExitUsage, err)
 				}
 				return p, nil
 			}
@@ -80,7 +78,7 @@ What is not read waits in the stream: a pause must end well within its retention
 			})
 		},
 	}
-	s.bind(c)
+	s.Bind(c)
 	c.Flags().BoolVar(&all, "all", false, "every shard, those to come included")
 	c.Flags().DurationVar(&length, "for", 0, "how long, 1m to 12h; required")
 	c.Flags().StringVar(&reason, "reason", "", "why, for other people; required")
@@ -88,7 +86,7 @@ What is not read waits in the stream: a pause must end well within its retention
 }
 
 func shardsResumeCommand() *cobra.Command {
-	var s settings
+	var s cli.Settings
 	var all, letters bool
 	var length time.Duration
 	var reason string
@@ -108,15 +106,15 @@ to come included. Who lifted a breaker last, and why, shards list tells for as l
 			for _, flag := range []string{"for", "reason"} {
 				switch given := c.Flags().Changed(flag); {
 				case letters && !given:
-					return &exitError{exitUsage, fmt.Errorf("--%s is required with --letters: a lift has a reason and an end", flag)}
+					return cli.Exit(cli.ExitUsage, fmt.Errorf("--%s is required with --letters: a lift has a reason and an end", flag))
 				case !letters && given:
-					return &exitError{exitUsage, fmt.Errorf("--%s goes with --letters: the end of a pause needs none", flag)}
+					return cli.Exit(cli.ExitUsage, fmt.Errorf("--%s goes with --letters: the end of a pause needs none", flag))
 				}
 			}
 			begin := func(now time.Time) (projector.Lift, error) {
-				l, err := projector.NewLift(userAtHost(), reason, now, length)
+				l, err := projector.NewLift(cli.UserAtHost(), reason, now, length)
 				if err != nil {
-					return l, &exitError{exitUsage, err}
+					return l, cli.Exit(cli.ExitUsage, err)
 				}
 				return l, nil
 			}
@@ -137,7 +135,7 @@ to come included. Who lifted a breaker last, and why, shards list tells for as l
 			})
 		},
 	}
-	s.bind(c)
+	s.Bind(c)
 	c.Flags().BoolVar(&all, "all", false, "every pause; with --letters, every breaker")
 	c.Flags().BoolVar(&letters, "letters", false, "lift the breaker: letters may be written, however many")
 	c.Flags().DurationVar(&length, "for", 0, "how long the lift lasts, 1m to 12h; required with --letters")
@@ -149,11 +147,11 @@ to come included. Who lifted a breaker last, and why, shards list tells for as l
 const shardsTimeout = 30 * time.Second
 
 // steer does something to the shards that the arguments name, once it is known that they exist.
-func steer(c *cobra.Command, s *settings, names []string, all bool, do func(context.Context, *fleetTables, []string) error) error {
+func steer(c *cobra.Command, s *cli.Settings, names []string, all bool, do func(context.Context, *fleetTables, []string) error) error {
 	if all == (len(names) > 0) {
-		return &exitError{exitUsage, fmt.Errorf("%s: name shards, or give --all", c.CommandPath())}
+		return cli.Exit(cli.ExitUsage, fmt.Errorf("%s: name shards, or give --all", c.CommandPath()))
 	}
-	conf, err := s.load(c)
+	conf, err := s.Load(c)
 	if err != nil {
 		return err
 	}
@@ -185,7 +183,7 @@ type fleetTables struct {
 // openFleet lists the stream's shards and finds the tables, which the caller then uses.
 func openFleet(ctx context.Context, conf *config.Config) (*fleetTables, error) {
 	log := zap.NewNop()
-	awsConf, err := loadAWS(ctx, log)
+	awsConf, err := cli.LoadAWS(ctx, log)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +197,7 @@ func openFleet(ctx context.Context, conf *config.Config) (*fleetTables, error) {
 	f.stream = stream.New(awsConf, conf.Kinesis.StreamName(), log)
 	f.shards, err = f.stream.Shards(ctx)
 	if failed, ok := errors.AsType[*stream.Error](err); err != nil {
-		return nil, unreachableUnless(ok && failed.Kind == stream.Fatal, err)
+		return nil, cli.UnreachableUnless(ok && failed.Kind == stream.Fatal, err)
 	}
 	if _, err := f.pauses(ctx); err != nil { // also tells DynamoDB's time
 		return nil, err
@@ -210,7 +208,7 @@ func openFleet(ctx context.Context, conf *config.Config) (*fleetTables, error) {
 func (f *fleetTables) pauses(ctx context.Context) (projector.Pauses, error) {
 	pauses, err := projector.ReadPauses(ctx, f.state, f.role)
 	if err != nil {
-		return nil, unreachableUnless(hopeless(err), err)
+		return nil, cli.UnreachableUnless(hopeless(err), err)
 	}
 	return pauses, nil
 }
@@ -224,7 +222,7 @@ func (f *fleetTables) checkNames(names []string) error {
 	slices.Sort(known)
 	for _, name := range names {
 		if _, found := slices.BinarySearch(known, name); !found {
-			return &exitError{exitUsage, fmt.Errorf("stream %s has no shard %q: it has %s", f.conf.Kinesis.StreamName(), name, strings.Join(known, ", "))}
+			return cli.Exit(cli.ExitUsage, fmt.Errorf("stream %s has no shard %q: it has %s", f.conf.Kinesis.StreamName(), name, strings.Join(known, ", ")))
 		}
 	}
 	return nil
@@ -241,29 +239,30 @@ type steered struct {
 
 const steeredVersion = 1
 
-func (f *fleetTables) pause(ctx context.Context, c *cobra.Command, s *settings, names []string, p projector.Pause) error {
+func (f *fleetTables) pause(ctx context.Context, c *cobra.Command, s *cli.Settings, names []string, p projector.Pause) error {
 	if err := f.dropOver(ctx); err != nil {
 		return err
 	}
 	var lines []string
 	for i, name := range names {
 		if err := projector.WritePause(ctx, f.state, f.role, name, p); err != nil {
-			return unreachableUnless(hopeless(err), fmt.Errorf("%w: %d of %d are paused", err, i, len(names)))
+			return cli.UnreachableUnless(hopeless(err), fmt.Errorf("%w: %d of %d are paused", err, i, len(names)))
 		}
 		lines = append(lines, fmt.Sprintf("%s: paused until %s", called(name), p.Until.Format(time.RFC3339)))
 	}
-	return s.print(c, strings.Join(lines, "\n"), steered{Version: steeredVersion, Shards: names, Pause: newPauseReport(p)})
+	return s.Print(c, strings.Join(lines, "\n"), steered{Version: steeredVersion, Shards: names, Pause: newPauseReport(p)})
 }
 
-func (f *fleetTables) resume(ctx context.Context, c *cobra.Command, s *settings, names []string) error {
+func (f *fleetTables) resume(ctx context.Context, c *cobra.Command, s *cli.Settings, names []string) error {
 	pauses, err := f.pauses(ctx)
 	if err != nil {
 		return err
 	}
 	now, all := f.now(), slices.Contains(names, projector.AllShards)
 	if p, paused := pauses.Of(projector.AllShards, now); paused && !all {
-		return &exitError{exitRefused, fmt.Errorf("all shards are paused by %s until %s (%s): single ones cannot be resumed: resume --all",
-			p.By, p.Until.Format(time.RFC3339), p.Reason)}
+		return cli.Exit(cli.ExitRefused, fmt.Errorf("all shards are paused by %s until %s (%s): single ones cannot be resumed: resume --all",
+			p.By, p.Until.Format(time.RFC3339), p.Reason))
+
 	}
 	if all {
 		names = slices.Sorted(maps.Keys(pauses))
@@ -271,7 +270,7 @@ func (f *fleetTables) resume(ctx context.Context, c *cobra.Command, s *settings,
 	var lines []string
 	for _, name := range names {
 		if err := projector.RemovePause(ctx, f.state, f.role, name); err != nil {
-			return unreachableUnless(hopeless(err), fmt.Errorf("%w: %d of %d are resumed", err, len(lines), len(names)))
+			return cli.UnreachableUnless(hopeless(err), fmt.Errorf("%w: %d of %d are resumed", err, len(lines), len(names)))
 		}
 		said := "was not paused"
 		if now.Before(pauses[name].Until) {
@@ -282,11 +281,11 @@ func (f *fleetTables) resume(ctx context.Context, c *cobra.Command, s *settings,
 	if len(lines) == 0 {
 		lines = []string{"nothing was paused"}
 	}
-	return s.print(c, strings.Join(lines, "\n"), steered{Version: steeredVersion, Shards: slices.Concat([]string{}, names)})
+	return s.Print(c, strings.Join(lines, "\n"), steered{Version: steeredVersion, Shards: slices.Concat([]string{}, names)})
 }
 
 // lift lifts the breakers of shards, tripped or not: an operator may know what is coming.
-func (f *fleetTables) lift(ctx context.Context, c *cobra.Command, s *settings, names []string, l projector.Lift) error {
+func (f *fleetTables) lift(ctx context.Context, c *cobra.Command, s *cli.Settings, names []string, l projector.Lift) error {
 	trips, lifts, err := f.breakers(ctx)
 	if err != nil {
 		return err
@@ -294,7 +293,7 @@ func (f *fleetTables) lift(ctx context.Context, c *cobra.Command, s *settings, n
 	var lines []string
 	for i, name := range names {
 		if err := projector.WriteLift(ctx, f.state, f.role, name, l); err != nil {
-			return unreachableUnless(hopeless(err), fmt.Errorf("%w: %d of %d are lifted", err, i, len(names)))
+			return cli.UnreachableUnless(hopeless(err), fmt.Errorf("%w: %d of %d are lifted", err, i, len(names)))
 		}
 		said := "had not tripped"
 		if n := tripped(trips, lifts, name); n > 0 && name == projector.AllShards {
@@ -304,7 +303,7 @@ func (f *fleetTables) lift(ctx context.Context, c *cobra.Command, s *settings, n
 		}
 		lines = append(lines, fmt.Sprintf("%s: the breaker is lifted until %s; %s", called(name), l.Until.Format(time.RFC3339), said))
 	}
-	return s.print(c, strings.Join(lines, "\n"), steered{Version: steeredVersion, Shards: names, Lift: newLiftReport(l)})
+	return s.Print(c, strings.Join(lines, "\n"), steered{Version: steeredVersion, Shards: names, Lift: newLiftReport(l)})
 }
 
 // tripped counts the shards of a name that stand still.
@@ -320,11 +319,11 @@ func tripped(trips map[string]projector.Trip, lifts projector.Lifts, name string
 func (f *fleetTables) breakers(ctx context.Context) (map[string]projector.Trip, projector.Lifts, error) {
 	trips, err := projector.ReadTrips(ctx, f.state, f.role)
 	if err != nil {
-		return nil, nil, unreachableUnless(hopeless(err), err)
+		return nil, nil, cli.UnreachableUnless(hopeless(err), err)
 	}
 	lifts, err := projector.ReadLifts(ctx, f.state, f.role)
 	if err != nil {
-		return nil, nil, unreachableUnless(hopeless(err), err)
+		return nil, nil, cli.UnreachableUnless(hopeless(err), err)
 	}
 	return trips, lifts, nil
 }
@@ -340,7 +339,7 @@ func (f *fleetTables) dropOver(ctx context.Context) error {
 			continue
 		}
 		if err := projector.RemovePause(ctx, f.state, f.role, name); err != nil {
-			return unreachableUnless(hopeless(err), err)
+			return cli.UnreachableUnless(hopeless(err), err)
 		}
 	}
 	return nil
@@ -352,17 +351,4 @@ func called(name string) string {
 		return "all shards"
 	}
 	return name
-}
-
-// userAtHost is who asks, as far as this machine knows.
-func userAtHost() string {
-	name := strconv.Itoa(os.Getuid()) // in an image without users it is all there is
-	if u, err := user.Current(); err == nil && u.Username != "" {
-		name = u.Username
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return name + "@" + host
 }

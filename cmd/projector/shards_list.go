@@ -12,12 +12,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock/checkpoint"
+	"penstock/cmd/internal/cli"
 	"penstock/projector"
 	"penstock/stream"
 )
 
 func shardsListCommand() *cobra.Command {
-	var s settings
+	var s cli.Settings
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "Tell of every shard who reads it, how far, and what keeps it from being read",
@@ -38,7 +39,7 @@ The lag is what the owner last told, and how long ago if that is more than 10 s:
 		Example: "  projector shards list\n  projector shards list -o json | jq -r '.shards[] | select(.state == \"paused\") | .shard'",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			conf, err := s.load(c)
+			conf, err := s.Load(c)
 			if err != nil {
 				return err
 			}
@@ -54,10 +55,10 @@ The lag is what the owner last told, and how long ago if that is more than 10 s:
 			}
 			report := shardsReport{Version: shardsReportVersion, Application: conf.Application, Stream: conf.Kinesis.StreamName(),
 				Generation: conf.View.Generation, At: found.now.UTC().Truncate(time.Millisecond), Shards: found.report()}
-			return s.print(c, report.text(), report)
+			return s.Print(c, report.text(), report)
 		},
 	}
-	s.bind(c)
+	s.Bind(c)
 	return c
 }
 
@@ -167,13 +168,13 @@ func (f *fleetTables) find(ctx context.Context) (found, error) {
 	out := found{shards: f.shards, rows: map[string]checkpoint.Row{}}
 	rows, err := f.leases.Rows(ctx)
 	if err != nil {
-		return out, unreachableUnless(hopeless(err), fmt.Errorf("read the leases: %w", err))
+		return out, cli.UnreachableUnless(hopeless(err), fmt.Errorf("read the leases: %w", err))
 	}
 	for _, r := range rows {
 		out.rows[r.Shard] = r
 	}
 	if out.words, err = projector.ReadWords(ctx, f.state, f.role); err != nil {
-		return out, unreachableUnless(hopeless(err), err)
+		return out, cli.UnreachableUnless(hopeless(err), err)
 	}
 	if out.pauses, err = f.pauses(ctx); err != nil {
 		return out, err

@@ -8,11 +8,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock/checkpoint"
+	"penstock/cmd/internal/cli"
 	"penstock/projector"
 )
 
 func shardsReleaseCommand() *cobra.Command {
-	var s settings
+	var s cli.Settings
 	var reason string
 	var wait time.Duration
 	c := &cobra.Command{
@@ -30,13 +31,13 @@ wish ends by itself after that time. Exit code 8 says that the owner was still d
 		RunE: func(c *cobra.Command, names []string) error {
 			if reason != "" {
 				if err := checkReason(reason); err != nil {
-					return &exitError{exitUsage, err}
+					return cli.Exit(cli.ExitUsage, err)
 				}
 			}
 			if wait < minWish || wait > maxWish {
-				return &exitError{exitUsage, fmt.Errorf("--wait %s: must be %s to %s", wait, minWish, maxWish)}
+				return cli.Exit(cli.ExitUsage, fmt.Errorf("--wait %s: must be %s to %s", wait, minWish, maxWish))
 			}
-			conf, err := s.load(c)
+			conf, err := s.Load(c)
 			if err != nil {
 				return err
 			}
@@ -49,15 +50,15 @@ wish ends by itself after that time. Exit code 8 says that the owner was still d
 			if err := f.checkNames(names); err != nil {
 				return err
 			}
-			r := releaser{shard: names[0], leases: f.leases, state: f.state, role: f.role, now: f.now, by: userAtHost(), reason: reason, wait: wait}
+			r := releaser{shard: names[0], leases: f.leases, state: f.state, role: f.role, now: f.now, by: cli.UserAtHost(), reason: reason, wait: wait}
 			report, err := r.release(ctx)
 			if err != nil {
 				return err
 			}
-			return s.print(c, report.text(), report)
+			return s.Print(c, report.text(), report)
 		},
 	}
-	s.bind(c)
+	s.Bind(c)
 	c.Flags().StringVar(&reason, "reason", "", "why, for other people")
 	c.Flags().DurationVar(&wait, "wait", time.Minute, "how long to wait, 5s to 10m")
 	return c
@@ -93,7 +94,7 @@ func (r releaser) release(ctx context.Context) (releaseReport, error) {
 	end, timed := leaseEnd(row)
 	now := r.now()
 	refused := func(format string, args ...any) (releaseReport, error) {
-		return report, &exitError{exitRefused, fmt.Errorf(format, args...)}
+		return report, cli.Exit(cli.ExitRefused, fmt.Errorf(format, args...))
 	}
 	switch {
 	case row.Finished():
@@ -108,7 +109,7 @@ func (r releaser) release(ctx context.Context) (releaseReport, error) {
 	report.From = row.Owner
 	wish := projector.Release{From: row.Owner, By: r.by, Reason: r.reason, Until: now.Add(r.wait)}
 	if err := projector.WriteRelease(ctx, r.state, r.role, r.shard, wish); err != nil {
-		return report, unreachableUnless(hopeless(err), err)
+		return report, cli.UnreachableUnless(hopeless(err), err)
 	}
 	return r.watch(ctx, report, now)
 }
@@ -137,12 +138,12 @@ func (r releaser) watch(ctx context.Context, report releaseReport, began time.Ti
 			continue
 		case <-over.C:
 		case <-ctx.Done():
-			return report, unreachableUnless(false, fmt.Errorf("wait for %s: %w", r.shard, context.Cause(ctx)))
+			return report, cli.UnreachableUnless(false, fmt.Errorf("wait for %s: %w", r.shard, context.Cause(ctx)))
 		}
 		if report.Released {
 			return report, nil
 		}
-		return report, &exitError{exitDrainPartial, fmt.Errorf("%s still has %s after %s: it did not end its drain, or was given the wish too late", report.From, r.shard, r.wait)}
+		return report, cli.Exit(cli.ExitDrainPartial, fmt.Errorf("%s still has %s after %s: it did not end its drain, or was given the wish too late", report.From, r.shard, r.wait))
 	}
 }
 

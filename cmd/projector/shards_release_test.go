@@ -9,6 +9,7 @@ import (
 
 	"penstock/checkpoint"
 	"penstock/checkpoint/storetest"
+	"penstock/cmd/internal/cli"
 )
 
 func releasing(t *testing.T, row checkpoint.Row) (releaser, *storetest.Memory, *storetest.Items) {
@@ -28,10 +29,10 @@ func TestAReleaseWaitsForTheNextOwner(t *testing.T) {
 		code         int
 		says         string
 	}{
-		"another takes it":       {5 * time.Second, 5900 * time.Millisecond, "b", exitOK, "had a, has b now, after 6s"},
-		"the same takes it":      {5 * time.Second, 7 * time.Second, "a", exitOK, "no other daemon took it"},
-		"nobody takes it":        {5 * time.Second, 0, "", exitOK, "nobody has taken it yet"},
-		"the drain does not end": {0, 0, "", exitDrainPartial, "a still has"},
+		"another takes it":       {5 * time.Second, 5900 * time.Millisecond, "b", cli.ExitOK, "had a, has b now, after 6s"},
+		"the same takes it":      {5 * time.Second, 7 * time.Second, "a", cli.ExitOK, "no other daemon took it"},
+		"nobody takes it":        {5 * time.Second, 0, "", cli.ExitOK, "nobody has taken it yet"},
+		"the drain does not end": {0, 0, "", cli.ExitDrainPartial, "a still has"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -74,7 +75,7 @@ func TestAReleaseNeedsAnOwnerThatHeedsIt(t *testing.T) {
 		"a worker of another ma": foreign,
 	} {
 		r, _, items := releasing(t, row)
-		if _, err := r.release(t.Context()); exitCode(err) != exitRefused || !strings.Contains(err.Error(), says) {
+		if _, err := r.release(t.Context()); exitCode(err) != cli.ExitRefused || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", says, err)
 		}
 		if wishes, err := items.Query(t.Context(), "projector-g1#worker"); err != nil || len(wishes) > 0 {

@@ -10,12 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock/checkpoint"
+	"penstock/cmd/internal/cli"
 	"penstock/projector"
 	"penstock/stream"
 )
 
 func shardsSeekCommand() *cobra.Command {
-	var s settings
+	var s cli.Settings
 	var k seeker
 	var to string
 	c := &cobra.Command{
@@ -40,7 +41,7 @@ that was read to its end is only opened again with --reopen.`,
 		RunE: func(c *cobra.Command, names []string) error {
 			for _, flag := range []string{"to", "reason"} {
 				if !c.Flags().Changed(flag) {
-					return &exitError{exitUsage, fmt.Errorf("--%s is required", flag)}
+					return cli.Exit(cli.ExitUsage, fmt.Errorf("--%s is required", flag))
 				}
 			}
 			target, err := parseTarget(to, time.Now())
@@ -48,9 +49,9 @@ that was read to its end is only opened again with --reopen.`,
 				err = checkReason(k.reason)
 			}
 			if err != nil {
-				return &exitError{exitUsage, err}
+				return cli.Exit(cli.ExitUsage, err)
 			}
-			conf, err := s.load(c)
+			conf, err := s.Load(c)
 			if err != nil {
 				return err
 			}
@@ -63,16 +64,16 @@ that was read to its end is only opened again with --reopen.`,
 			if err := f.checkNames(names); err != nil {
 				return err
 			}
-			k.shard, k.leases, k.state, k.role, k.now, k.by = f.shardOf(names[0]), f.leases, f.state, f.role, f.now, userAtHost()
+			k.shard, k.leases, k.state, k.role, k.now, k.by = f.shardOf(names[0]), f.leases, f.state, f.role, f.now, cli.UserAtHost()
 			k.places = f.stream
 			report, err := k.seek(ctx, target)
 			if err != nil {
 				return err
 			}
-			return s.print(c, report.text(), report)
+			return s.Print(c, report.text(), report)
 		},
 	}
-	s.bind(c)
+	s.Bind(c)
 	c.Flags().StringVar(&to, "to", "", "the position: trim, a time, or a sequence number; required")
 	c.Flags().StringVar(&k.reason, "reason", "", "why, for other people; required")
 	c.Flags().BoolVar(&k.dryRun, "dry-run", false, "say what would be done, and change nothing")
@@ -181,11 +182,11 @@ func (k *seeker) resolve(ctx context.Context, to target) (place stream.Place, er
 	}
 	switch failed, ok := errors.AsType[*stream.Error](err); {
 	case errors.Is(err, stream.ErrNotOfShard):
-		return place, &exitError{exitUsage, err}
+		return place, cli.Exit(cli.ExitUsage, err)
 	case ok:
-		return place, unreachableUnless(failed.Kind == stream.Fatal, err)
+		return place, cli.UnreachableUnless(failed.Kind == stream.Fatal, err)
 	case err != nil:
-		return place, unreachableUnless(false, fmt.Errorf("look for the position in %s: %w", k.shard.ID, err))
+		return place, cli.UnreachableUnless(false, fmt.Errorf("look for the position in %s: %w", k.shard.ID, err))
 	case place.After == "":
 		return place, fmt.Errorf("the service does not say where shard %s begins", k.shard.ID)
 	}
@@ -195,7 +196,7 @@ func (k *seeker) resolve(ctx context.Context, to target) (place stream.Place, er
 func (k *seeker) row(ctx context.Context) (checkpoint.Row, error) {
 	rows, err := k.leases.Rows(ctx)
 	if err != nil {
-		return checkpoint.Row{}, unreachableUnless(hopeless(err), fmt.Errorf("read the leases: %w", err))
+		return checkpoint.Row{}, cli.UnreachableUnless(hopeless(err), fmt.Errorf("read the leases: %w", err))
 	}
 	for _, r := range rows {
 		if r.Shard == k.shard.ID {
@@ -215,7 +216,7 @@ func (k *seeker) plan(ctx context.Context, row checkpoint.Row, to stream.Place) 
 	if from := row.Position(); from != "" && !row.Finished() {
 		place, err := k.places.PlaceOf(ctx, k.shard, from)
 		if err != nil && !errors.Is(err, stream.ErrNotOfShard) { // a row of another stream is mended by this very seek
-			return r, unreachableUnless(false, fmt.Errorf("look at the present position of %s: %w", k.shard.ID, err))
+			return r, cli.UnreachableUnless(false, fmt.Errorf("look at the present position of %s: %w", k.shard.ID, err))
 		}
 		if !place.Arrival.IsZero() {
 			r.FromArrival = &place.Arrival
@@ -237,7 +238,7 @@ func (k *seeker) plan(ctx context.Context, row checkpoint.Row, to stream.Place) 
 }
 
 func (k *seeker) refuse(row checkpoint.Row, r seekReport) error {
-	refused := func(format string, args ...any) error { return &exitError{exitRefused, fmt.Errorf(format, args...)} }
+	refused := func(format string, args ...any) error { return cli.Exit(cli.ExitRefused, fmt.Errorf(format, args...)) }
 	end, timed := leaseEnd(row)
 	switch {
 	case row.Wrong.Has(checkpoint.OwnerAttribute):
@@ -260,11 +261,11 @@ func (k *seeker) refuse(row checkpoint.Row, r seekReport) error {
 func (k *seeker) apply(ctx context.Context, row checkpoint.Row, r seekReport) (done bool, err error) {
 	last, known, err := projector.ReadSeek(ctx, k.state, k.role, k.shard.ID)
 	if err != nil {
-		return false, unreachableUnless(hopeless(err), err)
+		return false, cli.UnreachableUnless(hopeless(err), err)
 	}
 	note := projector.Seek{By: k.by, Reason: k.reason, At: r.At, From: row.Checkpoint, To: checkpoint.Sequence(r.To)}
 	if err := projector.WriteSeek(ctx, k.state, k.role, k.shard.ID, note); err != nil {
-		return false, unreachableUnless(hopeless(err), err)
+		return false, cli.UnreachableUnless(hopeless(err), err)
 	}
 	err = k.leases.Apply(ctx, k.change(row, note.To))
 	if _, refused := errors.AsType[*checkpoint.Refused](err); refused {
@@ -274,7 +275,7 @@ func (k *seeker) apply(ctx context.Context, row checkpoint.Row, r seekReport) (d
 		return false, projector.WriteSeek(ctx, k.state, k.role, k.shard.ID, last)
 	}
 	if err != nil {
-		return false, unreachableUnless(hopeless(err), fmt.Errorf("whether %s was set is not known, repeating is safe: %w", k.shard.ID, err))
+		return false, cli.UnreachableUnless(hopeless(err), fmt.Errorf("whether %s was set is not known, repeating is safe: %w", k.shard.ID, err))
 	}
 	return true, nil
 }

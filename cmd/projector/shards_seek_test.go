@@ -12,6 +12,7 @@ import (
 
 	"penstock/checkpoint"
 	"penstock/checkpoint/storetest"
+	"penstock/cmd/internal/cli"
 	"penstock/projector"
 	"penstock/stream"
 )
@@ -144,11 +145,11 @@ func TestASeekIsRefused(t *testing.T) {
 			code int
 			says string
 		}{
-			{"forward without --skip", heldRow("a", "1003", 8*time.Second), target{sequence: "1005"}, exitRefused, "--skip"},
-			{"of a finished shard without --reopen", checkpoint.Row{Shard: shelfShard, Checkpoint: checkpoint.ShardEnd}, target{}, exitRefused, "--reopen"},
-			{"while a foreign worker holds it", foreign, target{}, exitRefused, "another make"},
-			{"while its owner cannot be read", checkpoint.Row{Shard: shelfShard, Wrong: checkpoint.OwnerAttribute}, target{}, exitRefused, "doctor"},
-			{"to a record of another shard", heldRow("a", "1003", 8*time.Second), target{sequence: "77"}, exitUsage, "not a sequence number of this shard"},
+			{"forward without --skip", heldRow("a", "1003", 8*time.Second), target{sequence: "1005"}, cli.ExitRefused, "--skip"},
+			{"of a finished shard without --reopen", checkpoint.Row{Shard: shelfShard, Checkpoint: checkpoint.ShardEnd}, target{}, cli.ExitRefused, "--reopen"},
+			{"while a foreign worker holds it", foreign, target{}, cli.ExitRefused, "another make"},
+			{"while its owner cannot be read", checkpoint.Row{Shard: shelfShard, Wrong: checkpoint.OwnerAttribute}, target{}, cli.ExitRefused, "doctor"},
+			{"to a record of another shard", heldRow("a", "1003", 8*time.Second), target{sequence: "77"}, cli.ExitUsage, "not a sequence number of this shard"},
 		} {
 			k, memory, items := seeking(t, c.row)
 			_, err := k.seek(t.Context(), c.to)
@@ -209,7 +210,7 @@ func TestASeekIsMadeOnTheRowAsItIs(t *testing.T) {
 			}
 		}()
 		report, err := k.seek(t.Context(), target{sequence: "1004"})
-		if exitCode(err) != exitRefused && report.Direction == seekForward {
+		if exitCode(err) != cli.ExitRefused && report.Direction == seekForward {
 			t.Errorf("went forward without --skip: %+v, %v", report, err)
 		}
 		k.skip = true
@@ -251,7 +252,7 @@ func TestASeekWithoutAnAnswerSaysSo(t *testing.T) {
 		}
 		return storetest.Fault{}
 	}
-	if _, err := k.seek(t.Context(), target{}); exitCode(err) != exitUnreachable || !errors.Is(err, storetest.ErrScripted) {
+	if _, err := k.seek(t.Context(), target{}); exitCode(err) != cli.ExitUnreachable || !errors.Is(err, storetest.ErrScripted) {
 		t.Errorf("%v", err)
 	}
 }

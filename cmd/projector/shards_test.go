@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"penstock/checkpoint"
+	"penstock/cmd/internal/cli"
 	"penstock/projector"
 	"penstock/stream"
 )
@@ -163,8 +164,8 @@ func TestShardsCommandsRefuseWhatMakesNoSense(t *testing.T) {
 		if len(args) > 2 {
 			args = append(args, "--config", file)
 		}
-		if code := execute(t.Context(), args); code != exitUsage {
-			t.Errorf("%q: exit code %d, want %d", args, code, exitUsage)
+		if code := execute(t.Context(), args); code != cli.ExitUsage {
+			t.Errorf("%q: exit code %d, want %d", args, code, cli.ExitUsage)
 		}
 	}
 }
@@ -174,7 +175,7 @@ func TestAPauseNamesWhoAsks(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	if who := userAtHost(); !strings.HasSuffix(who, "@"+host) || strings.HasPrefix(who, "@") {
+	if who := cli.UserAtHost(); !strings.HasSuffix(who, "@"+host) || strings.HasPrefix(who, "@") {
 		t.Errorf("got %q", who)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
+
+	"penstock/cmd/internal/cli"
 )
 
 // Where spans go, and how many of them, is said by OpenTelemetry's own variables, as AWS's say how to reach AWS. These
@@ -35,14 +37,14 @@ func newTracer(ctx context.Context, log *zap.Logger) (tracer trace.Tracer, stop 
 		return nil, func() {}, nil
 	}
 	if protocol := cmp.Or(os.Getenv(otlpTracesProtocol), os.Getenv(otlpProtocol), overHTTP); protocol != overHTTP {
-		return nil, nil, &exitError{exitConfig, fmt.Errorf("%s %q: traces are exported by %s only", otlpProtocol, protocol, overHTTP)}
+		return nil, nil, cli.Exit(cli.ExitConfig, fmt.Errorf("%s %q: traces are exported by %s only", otlpProtocol, protocol, overHTTP))
 	}
 	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("create the exporter of traces: %w", err)
 	}
 	described, err := resource.New(ctx, resource.WithAttributes(
-		attribute.String("service.name", "penstock"), attribute.String("service.version", version())), resource.WithFromEnv())
+		attribute.String("service.name", "penstock"), attribute.String("service.version", cli.Version())), resource.WithFromEnv())
 	if err != nil {
 		return nil, nil, fmt.Errorf("describe the source of traces: %w", err)
 	}

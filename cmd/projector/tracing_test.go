@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
+
+	"penstock/cmd/internal/cli"
 )
 
 func TestSpansGoToTheCollectorThatTheEnvironmentNames(t *testing.T) {
@@ -50,7 +52,7 @@ func TestWithoutACollectorNothingIsTraced(t *testing.T) {
 func TestAProtocolThatIsNotSpokenIsRefused(t *testing.T) {
 	t.Setenv(otlpEndpoint, "http://127.0.0.1:4317")
 	t.Setenv(otlpProtocol, "grpc")
-	if _, _, err := newTracer(t.Context(), zap.NewNop()); exitCode(err) != exitConfig {
+	if _, _, err := newTracer(t.Context(), zap.NewNop()); exitCode(err) != cli.ExitConfig {
 		t.Errorf("%v, exit code %d", err, exitCode(err))
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"penstock/cmd/internal/cli"
 	"penstock/view/viewfile"
 )
 
@@ -25,7 +26,7 @@ however often. docs/views.md has the format and a way through it.`,
 			"  projector view explain view.yaml event.json\n  projector view test .",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return &exitError{exitUsage, errors.New("view: say lint, explain, test, scaffold or schema")}
+			return cli.Exit(cli.ExitUsage, errors.New("view: say lint, explain, test, scaffold or schema"))
 		},
 	}
 	c.AddCommand(viewLintCommand(), viewExplainCommand(), viewTestCommand(), viewScaffoldCommand(), viewSchemaCommand())
@@ -40,14 +41,14 @@ func viewSchemaCommand() *cobra.Command {
 }
 
 // bindOutput gives a command the flag that picks text or JSON.
-func bindOutput(c *cobra.Command, s *settings) {
-	c.Flags().StringVarP(&s.output, "output", "o", "text", "what is printed to standard output: text or json")
+func bindOutput(c *cobra.Command, s *cli.Settings) {
+	c.Flags().StringVarP(&s.Output, "output", "o", "text", "what is printed to standard output: text or json")
 }
 
 // checkOutput refuses what is neither.
-func checkOutput(s *settings) error {
-	if s.output != "text" && s.output != "json" {
-		return &exitError{exitUsage, fmt.Errorf("output %q: must be text or json", s.output)}
+func checkOutput(s *cli.Settings) error {
+	if s.Output != "text" && s.Output != "json" {
+		return cli.Exit(cli.ExitUsage, fmt.Errorf("output %q: must be text or json", s.Output))
 	}
 	return nil
 }
@@ -88,7 +89,7 @@ func refusal(err error) error {
 	for line := range strings.Lines(mistakes.Error()) {
 		b.WriteString("\n  " + strings.TrimSuffix(line, "\n"))
 	}
-	return &exitError{exitConfig, errors.New(b.String())}
+	return cli.Exit(cli.ExitConfig, errors.New(b.String()))
 }
 
 // counted returns "1 thing" or "2 things".

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"penstock/cmd/internal/cli"
 	"penstock/view/viewfile"
 )
 
@@ -46,19 +47,19 @@ func TestViewCommandsPrintWhatTheyFind(t *testing.T) {
 		args []string
 		code int
 	}{
-		{"lint.txt", []string{"lint", "devices/view.yaml"}, exitOK},
-		{"lint.json", []string{"lint", "devices/view.yaml", "-o", "json"}, exitOK},
-		{"refused.txt", []string{"lint", "refused.yaml"}, exitConfig},
-		{"refused.json", []string{"lint", "refused.yaml", "-o", "json"}, exitConfig},
-		{"explain.txt", []string{"explain", "devices/view.yaml", "devices/events/registered.json", "--keyspace", "plant", "--generation", "2", "--arrival", arrival}, exitOK},
-		{"explain.json", []string{"explain", "devices/view.yaml", "devices/events/registered.json", "--arrival", arrival, "-o", "json"}, exitOK},
-		{"poison.txt", []string{"explain", "devices/view.yaml", "devices/events/tampered.json", "--arrival", arrival}, exitDifferent},
-		{"poison.json", []string{"explain", "devices/view.yaml", "devices/events/tampered.json", "--arrival", arrival, "-o", "json"}, exitDifferent},
-		{"test.txt", []string{"test", "devices"}, exitOK},
-		{"test.json", []string{"test", "devices", "--seed", "7", "-o", "json"}, exitOK},
-		{"actual.yaml", []string{"test", "devices", "--actual"}, exitOK},
-		{"differs.txt", []string{"test", "differs"}, exitDifferent},
-		{"differs.json", []string{"test", "differs", "-o", "json"}, exitDifferent},
+		{"lint.txt", []string{"lint", "devices/view.yaml"}, cli.ExitOK},
+		{"lint.json", []string{"lint", "devices/view.yaml", "-o", "json"}, cli.ExitOK},
+		{"refused.txt", []string{"lint", "refused.yaml"}, cli.ExitConfig},
+		{"refused.json", []string{"lint", "refused.yaml", "-o", "json"}, cli.ExitConfig},
+		{"explain.txt", []string{"explain", "devices/view.yaml", "devices/events/registered.json", "--keyspace", "plant", "--generation", "2", "--arrival", arrival}, cli.ExitOK},
+		{"explain.json", []string{"explain", "devices/view.yaml", "devices/events/registered.json", "--arrival", arrival, "-o", "json"}, cli.ExitOK},
+		{"poison.txt", []string{"explain", "devices/view.yaml", "devices/events/tampered.json", "--arrival", arrival}, cli.ExitDifferent},
+		{"poison.json", []string{"explain", "devices/view.yaml", "devices/events/tampered.json", "--arrival", arrival, "-o", "json"}, cli.ExitDifferent},
+		{"test.txt", []string{"test", "devices"}, cli.ExitOK},
+		{"test.json", []string{"test", "devices", "--seed", "7", "-o", "json"}, cli.ExitOK},
+		{"actual.yaml", []string{"test", "devices", "--actual"}, cli.ExitOK},
+		{"differs.txt", []string{"test", "differs"}, cli.ExitDifferent},
+		{"differs.json", []string{"test", "differs", "-o", "json"}, cli.ExitDifferent},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inViews(t)
@@ -66,7 +67,7 @@ func TestViewCommandsPrintWhatTheyFind(t *testing.T) {
 			if code != test.code {
 				t.Fatalf("exit code %d, want %d: %s", code, test.code, stderr)
 			}
-			if (stderr == "") != (code == exitOK) {
+			if (stderr == "") != (code == cli.ExitOK) {
 				t.Errorf("exit code %d, and standard error is %q", code, stderr)
 			}
 			if filepath.Ext(test.name) == ".json" {
@@ -82,12 +83,12 @@ func TestScaffoldProposesAFile(t *testing.T) {
 	samples := []string{"devices/events/registered.json", "devices/events/reports.ndjson"}
 	inViews(t)
 	proposal, doubts, code := runView(t, "", append([]string{"scaffold"}, samples...)...)
-	if code != exitOK {
+	if code != cli.ExitOK {
 		t.Fatalf("exit code %d: %s", code, doubts)
 	}
 	golden(t, "scaffold.yaml", proposal)
 	golden(t, "scaffold.txt", doubts)
-	if stdout, stderr, code := runView(t, proposal, "lint", "-"); code != exitOK {
+	if stdout, stderr, code := runView(t, proposal, "lint", "-"); code != cli.ExitOK {
 		t.Errorf("the proposal: exit code %d:\n%s%s", code, stdout, stderr)
 	}
 	if doubts == "" {
@@ -125,7 +126,7 @@ func TestSamplesMayStandInAnyFiles(t *testing.T) {
 		apart = append(apart, file)
 	}
 	want, _, _ := runView(t, string(together), "scaffold", "-")
-	if got, stderr, code := runView(t, "", apart...); got != want || code != exitOK || got == "" {
+	if got, stderr, code := runView(t, "", apart...); got != want || code != cli.ExitOK || got == "" {
 		t.Errorf("exit code %d: %s\n%s\nfrom one file:\n%s", code, stderr, got, want)
 	}
 }
@@ -139,29 +140,29 @@ func TestViewCommandsSayWhatIsWrongWithTheirInput(t *testing.T) {
 		code  int
 		words string // of standard error
 	}{
-		{"lint of a missing file", []string{"lint", "none.yaml"}, "", exitFailed, "none.yaml: no such file"},
-		{"lint of a folder", []string{"lint", "devices"}, "", exitFailed, "devices: is a directory"},
-		{"lint of no YAML", []string{"lint", "-"}, "view: [", exitConfig, "stdin is refused: 1 mistake"},
-		{"lint of another document", []string{"lint", "-"}, noView, exitConfig, "stdin is refused: 1 mistake"},
-		{"lint of nothing", []string{"lint", "-"}, "", exitConfig, "stdin is refused: 1 mistake"},
-		{"lint of bytes", []string{"lint", "-"}, "view: \xff", exitConfig, "stdin is refused: 1 mistake"},
-		{"explain by a missing file", []string{"explain", "none.yaml", "-"}, "{}", exitFailed, "none.yaml: no such file"},
-		{"explain by a refused file", []string{"explain", "refused.yaml", "-"}, "{}", exitConfig, "  refused.yaml:14:23: tables.devices_by_site.columns.reports.type: a counter"},
-		{"explain of a missing event", []string{"explain", "devices/view.yaml", "none.json"}, "", exitFailed, "none.json: no such file"},
-		{"explain of a folder", []string{"explain", "devices/view.yaml", "devices"}, "", exitFailed, "devices: is a directory"},
-		{"explain of no JSON", []string{"explain", "devices/view.yaml", "-"}, "{", exitDifferent, "stdin would be parked: bad_json"},
-		{"explain of nothing", []string{"explain", "devices/view.yaml", "-"}, "", exitDifferent, "stdin would be parked: bad_json"},
+		{"lint of a missing file", []string{"lint", "none.yaml"}, "", cli.ExitFailed, "none.yaml: no such file"},
+		{"lint of a folder", []string{"lint", "devices"}, "", cli.ExitFailed, "devices: is a directory"},
+		{"lint of no YAML", []string{"lint", "-"}, "view: [", cli.ExitConfig, "stdin is refused: 1 mistake"},
+		{"lint of another document", []string{"lint", "-"}, noView, cli.ExitConfig, "stdin is refused: 1 mistake"},
+		{"lint of nothing", []string{"lint", "-"}, "", cli.ExitConfig, "stdin is refused: 1 mistake"},
+		{"lint of bytes", []string{"lint", "-"}, "view: \xff", cli.ExitConfig, "stdin is refused: 1 mistake"},
+		{"explain by a missing file", []string{"explain", "none.yaml", "-"}, "{}", cli.ExitFailed, "none.yaml: no such file"},
+		{"explain by a refused file", []string{"explain", "refused.yaml", "-"}, "{}", cli.ExitConfig, "  refused.yaml:14:23: tables.devices_by_site.columns.reports.type: a counter"},
+		{"explain of a missing event", []string{"explain", "devices/view.yaml", "none.json"}, "", cli.ExitFailed, "none.json: no such file"},
+		{"explain of a folder", []string{"explain", "devices/view.yaml", "devices"}, "", cli.ExitFailed, "devices: is a directory"},
+		{"explain of no JSON", []string{"explain", "devices/view.yaml", "-"}, "{", cli.ExitDifferent, "stdin would be parked: bad_json"},
+		{"explain of nothing", []string{"explain", "devices/view.yaml", "-"}, "", cli.ExitDifferent, "stdin would be parked: bad_json"},
 		{"explain of a type that is not named", []string{"explain", "devices/view.yaml", "-"},
-			`{"id":"1","kind":"device.lost","device":"d","site":"s","seq":1,"at":"2026-11-21T08:00:00Z"}`, exitDifferent, "stdin would be parked: unknown_type"},
-		{"scaffold of a missing file", []string{"scaffold", "none.json"}, "", exitFailed, "none.json: no such file"},
-		{"scaffold of a folder", []string{"scaffold", "devices"}, "", exitFailed, "devices: is a directory"},
-		{"scaffold of nothing", []string{"scaffold", "-"}, " \n", exitFailed, "there is no event in -"},
-		{"scaffold of no JSON", []string{"scaffold", "-"}, "{}\n{}\n{\"a\": 1,}\n", exitFailed, "stdin: line 3: event 3 is not JSON"},
-		{"scaffold of half an event", []string{"scaffold", "-"}, "{}\n{\"a\"", exitFailed, "stdin: line 2: event 2 is not JSON"},
-		{"scaffold of a number", []string{"scaffold", "-"}, "{}\n7\n", exitFailed, "read sample 2 of 2"},
-		{"test of a missing folder", []string{"test", "none"}, "", exitFailed, "open the folder: open none: no such file"},
-		{"test of a file", []string{"test", "refused.yaml"}, "", exitFailed, "open the folder: open refused.yaml: not a directory"},
-		{"test of a folder without a view", []string{"test", "devices/events"}, "", exitFailed, "read the view: openat view.yaml: no such file"},
+			`{"id":"1","kind":"device.lost","device":"d","site":"s","seq":1,"at":"2026-11-21T08:00:00Z"}`, cli.ExitDifferent, "stdin would be parked: unknown_type"},
+		{"scaffold of a missing file", []string{"scaffold", "none.json"}, "", cli.ExitFailed, "none.json: no such file"},
+		{"scaffold of a folder", []string{"scaffold", "devices"}, "", cli.ExitFailed, "devices: is a directory"},
+		{"scaffold of nothing", []string{"scaffold", "-"}, " \n", cli.ExitFailed, "there is no event in -"},
+		{"scaffold of no JSON", []string{"scaffold", "-"}, "{}\n{}\n{\"a\": 1,}\n", cli.ExitFailed, "stdin: line 3: event 3 is not JSON"},
+		{"scaffold of half an event", []string{"scaffold", "-"}, "{}\n{\"a\"", cli.ExitFailed, "stdin: line 2: event 2 is not JSON"},
+		{"scaffold of a number", []string{"scaffold", "-"}, "{}\n7\n", cli.ExitFailed, "read sample 2 of 2"},
+		{"test of a missing folder", []string{"test", "none"}, "", cli.ExitFailed, "open the folder: open none: no such file"},
+		{"test of a file", []string{"test", "refused.yaml"}, "", cli.ExitFailed, "open the folder: open refused.yaml: not a directory"},
+		{"test of a folder without a view", []string{"test", "devices/events"}, "", cli.ExitFailed, "read the view: openat view.yaml: no such file"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inViews(t)
@@ -193,8 +194,8 @@ func TestViewCommandsCalledWrongly(t *testing.T) {
 		{"view", "scaffold", "a", "-o", "yaml"},
 		{"view", "schema", "a"},
 	} {
-		if code := execute(t.Context(), args); code != exitUsage {
-			t.Errorf("%q: exit code %d, want %d", args, code, exitUsage)
+		if code := execute(t.Context(), args); code != cli.ExitUsage {
+			t.Errorf("%q: exit code %d, want %d", args, code, cli.ExitUsage)
 		}
 	}
 }
@@ -202,7 +203,7 @@ func TestViewCommandsCalledWrongly(t *testing.T) {
 func TestWhetherAnEventIsInTimeIsItsArrivals(t *testing.T) {
 	inViews(t)
 	const event = `{"id":"e-9","kind":"device.reported","device":"d","site":"s","seq":9,"at":"2026-11-21T08:00:00Z","battery":1,"readings":[]}`
-	for at, want := range map[string]int{"2026-11-21T07:55:00Z": exitOK, "2026-11-21T07:54:59Z": exitDifferent, "": exitOK} {
+	for at, want := range map[string]int{"2026-11-21T07:55:00Z": cli.ExitOK, "2026-11-21T07:54:59Z": cli.ExitDifferent, "": cli.ExitOK} {
 		args := []string{"explain", "devices/view.yaml", "-"}
 		if at != "" {
 			args = append(args, "--arrival", at)
@@ -217,7 +218,7 @@ func TestWhetherAnEventIsInTimeIsItsArrivals(t *testing.T) {
 func TestAnEventThatChangesNothingIsExplained(t *testing.T) {
 	inViews(t)
 	stdout, _, code := runView(t, `{"id":"e","kind":"device.rebooted","device":"d","site":"s","seq":0,"at":"2026-11-21T08:00:00Z"}`, "explain", "devices/view.yaml", "-")
-	if code != exitOK || !strings.Contains(stdout, "\nchanges  nothing") {
+	if code != cli.ExitOK || !strings.Contains(stdout, "\nchanges  nothing") {
 		t.Errorf("exit code %d:\n%s", code, stdout)
 	}
 }
@@ -241,7 +242,7 @@ func TestActualRowsAreExpectedRows(t *testing.T) {
 				t.Fatal(err)
 			}
 			actual, stderr, code := runView(t, "", "test", dir, "--actual")
-			if code != exitOK {
+			if code != cli.ExitOK {
 				t.Fatalf("exit code %d: %s", code, stderr)
 			}
 			file := filepath.Join(dir, viewfile.FileExpect)
@@ -253,7 +254,7 @@ func TestActualRowsAreExpectedRows(t *testing.T) {
 			if err := os.WriteFile(file, []byte(head+actual), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if stdout, stderr, code := runView(t, "", "test", dir, "--seed", "99"); code != exitOK {
+			if stdout, stderr, code := runView(t, "", "test", dir, "--seed", "99"); code != cli.ExitOK {
 				t.Errorf("exit code %d:\n%s%s", code, stdout, stderr)
 			}
 		})
@@ -265,11 +266,11 @@ func TestEveryExampleIsCleanAndPassesItsTest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(exampleViews, name)
 			stdout, stderr, code := runView(t, "", "lint", filepath.Join(dir, viewfile.FileView))
-			if code != exitOK || !strings.Contains(stdout, ", 0 warnings") {
+			if code != cli.ExitOK || !strings.Contains(stdout, ", 0 warnings") {
 				t.Errorf("lint: exit code %d:\n%s%s", code, stdout, stderr)
 			}
 			stdout, stderr, code = runView(t, "", "test", dir, "--seed", "7")
-			if code != exitOK {
+			if code != cli.ExitOK {
 				t.Errorf("test: exit code %d:\n%s%s", code, stdout, stderr)
 			}
 		})
@@ -297,7 +298,7 @@ func exampleNames(t *testing.T) []string {
 
 func TestTheSchemaOfAViewIsCurrent(t *testing.T) {
 	stdout, _, code := runView(t, "", "schema")
-	if code != exitOK || stdout != string(viewfile.JSONSchema()) {
+	if code != cli.ExitOK || stdout != string(viewfile.JSONSchema()) {
 		t.Errorf("exit code %d: %s", code, stdout)
 	}
 	golden(t, filepath.Join("..", "..", "docs", "penstock-view.schema.json"), stdout)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"penstock/cmd/internal/cli"
 	"penstock/view/viewfile"
 )
 
@@ -84,7 +85,7 @@ func TestThePageOnViewsIsTrue(t *testing.T) {
 // runSession runs what a block shows to be typed and returns how many commands that were.
 func runSession(t *testing.T, b fence) int {
 	t.Helper()
-	count, code := 0, exitOK
+	count, code := 0, cli.ExitOK
 	for part := range strings.SplitSeq("\n"+b.text, "\n$ ") {
 		typed, shown, _ := strings.Cut(strings.TrimSuffix(part, "\n"), "\n")
 		var got string

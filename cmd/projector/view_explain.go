@@ -9,12 +9,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"penstock/cmd/internal/cli"
 	"penstock/view"
 	"penstock/view/viewfile"
 )
 
 func viewExplainCommand() *cobra.Command {
-	var s settings
+	var s cli.Settings
 	var arrival, keyspace string
 	c := &cobra.Command{
 		Use:   "explain FILE EVENT",
@@ -37,13 +38,13 @@ parked, with the reason on standard output; 3 when the file is refused.`,
 				return err
 			}
 			if args[0] == standardInput && args[1] == standardInput {
-				return &exitError{exitUsage, errors.New("view explain: one of the two may be standard input")}
+				return cli.Exit(cli.ExitUsage, errors.New("view explain: one of the two may be standard input"))
 			}
 			at := time.Now()
 			if arrival != "" {
 				var err error
 				if at, err = time.Parse(time.RFC3339Nano, arrival); err != nil {
-					return &exitError{exitUsage, fmt.Errorf("arrival %q: must be an RFC 3339 time such as 2026-11-21T10:00:00Z", arrival)}
+					return cli.Exit(cli.ExitUsage, fmt.Errorf("arrival %q: must be an RFC 3339 time such as 2026-11-21T10:00:00Z", arrival))
 				}
 			}
 			v, err := loadViewFile(c, args[0])
@@ -54,13 +55,13 @@ parked, with the reason on standard output; 3 when the file is refused.`,
 			if err != nil {
 				return err
 			}
-			report, err := explain(v, view.Record{Data: event, Arrival: at}, keyspace, view.Generation(s.generation))
+			report, err := explain(v, view.Record{Data: event, Arrival: at}, keyspace, view.Generation(s.Generation))
 			if err != nil {
 				return err
 			}
-			err = s.print(c, report.text(), report)
+			err = s.Print(c, report.text(), report)
 			if report.Poison != nil {
-				err = errors.Join(err, &exitError{exitDifferent, fmt.Errorf("%s would be parked: %s", name, report.Poison.Code)})
+				err = errors.Join(err, cli.Exit(cli.ExitDifferent, fmt.Errorf("%s would be parked: %s", name, report.Poison.Code)))
 			}
 			return err
 		},
@@ -68,7 +69,7 @@ parked, with the reason on standard output; 3 when the file is refused.`,
 	bindOutput(c, &s)
 	c.Flags().StringVar(&arrival, "arrival", "", "RFC 3339 time at which the stream accepted the event; default now")
 	c.Flags().StringVar(&keyspace, "keyspace", "orders", "keyspace in the CQL")
-	c.Flags().IntVar(&s.generation, "generation", 1, "generation of the tables in the CQL")
+	c.Flags().IntVar(&s.Generation, "generation", 1, "generation of the tables in the CQL")
 	return c
 }
 

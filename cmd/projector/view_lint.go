@@ -7,11 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"penstock/cmd/internal/cli"
 	"penstock/view/viewfile"
 )
 
 func viewLintCommand() *cobra.Command {
-	var s settings
+	var s cli.Settings
 	c := &cobra.Command{
 		Use:   "lint FILE",
 		Short: "Tell what a view's file may not say, and what its author should know",
@@ -31,7 +32,7 @@ The exit code is 0 when the file is accepted, with warnings or without, and 3 wh
 				return err
 			}
 			report, err := lint(name, text)
-			return errors.Join(err, s.print(c, report.text(), report))
+			return errors.Join(err, s.Print(c, report.text(), report))
 		},
 	}
 	bindOutput(c, &s)
@@ -75,7 +76,7 @@ func lint(name string, text []byte) (lintReport, error) {
 		for _, m := range mistakes.List {
 			report.Refusals = append(report.Refusals, refusalReport{m.Line, m.Column, m.Where, m.Rule, m.Do})
 		}
-		err = &exitError{exitConfig, fmt.Errorf("%s is refused: %s, %s", name, counted(len(report.Refusals), "mistake"), counted(len(warnings), "warning"))}
+		err = cli.Exit(cli.ExitConfig, fmt.Errorf("%s is refused: %s, %s", name, counted(len(report.Refusals), "mistake"), counted(len(warnings), "warning")))
 	}
 	if err != nil {
 		return report, err

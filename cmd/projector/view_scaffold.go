@@ -10,11 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"penstock/cmd/internal/cli"
 	"penstock/view/viewfile"
 )
 
 func viewScaffoldCommand() *cobra.Command {
-	var s settings
+	var s cli.Settings
 	c := &cobra.Command{
 		Use:   "scaffold SAMPLES...",
 		Short: "Propose a view's file from sample events",
@@ -86,14 +87,14 @@ type scaffoldReport struct {
 
 const scaffoldReportVersion = 1
 
-func scaffold(c *cobra.Command, s *settings, samples [][]byte) error {
+func scaffold(c *cobra.Command, s *cli.Settings, samples [][]byte) error {
 	file, unsure, err := viewfile.Scaffold(samples)
 	if err != nil {
 		return err
 	}
 	report := scaffoldReport{Version: scaffoldReportVersion, Samples: len(samples), File: string(file), Unsure: append([]string{}, unsure...)}
-	if s.output == "json" {
-		return s.print(c, "", report)
+	if s.Output == "json" {
+		return s.Print(c, "", report)
 	}
 	for _, doubt := range unsure {
 		fmt.Fprintln(c.ErrOrStderr(), "unsure:", doubt)

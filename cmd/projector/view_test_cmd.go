@@ -8,11 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"penstock/cmd/internal/cli"
 	"penstock/view/viewfile"
 )
 
 func viewTestCommand() *cobra.Command {
-	var s settings
+	var s cli.Settings
 	var seed uint64
 	var actual bool
 	c := &cobra.Command{
@@ -37,8 +38,8 @@ expect.yaml is refused.`,
 			if err := checkOutput(&s); err != nil {
 				return err
 			}
-			if actual && s.output == "json" {
-				return &exitError{exitUsage, errors.New("view test: --actual is YAML: give it without -o json")}
+			if actual && s.Output == "json" {
+				return cli.Exit(cli.ExitUsage, errors.New("view test: --actual is YAML: give it without -o json"))
 			}
 			report, err := testView(args[0], seed)
 			if err != nil {
@@ -47,10 +48,10 @@ expect.yaml is refused.`,
 			if actual {
 				_, err = c.OutOrStdout().Write(report.actual)
 			} else {
-				err = s.print(c, report.text(), report)
+				err = s.Print(c, report.text(), report)
 			}
 			if n := len(report.Differences); n > 0 {
-				err = errors.Join(err, &exitError{exitDifferent, fmt.Errorf("view %s: %s", report.View, counted(n, "difference"))})
+				err = errors.Join(err, cli.Exit(cli.ExitDifferent, fmt.Errorf("view %s: %s", report.View, counted(n, "difference"))))
 			}
 			return err
 		},

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"penstock/cmd/internal/cli"
 	"penstock/view"
 )
 
@@ -42,9 +43,9 @@ const (
 	setLine    = "        on_hand: {path: /on_hand, optional: true}"
 )
 
-func mustRead(t *testing.T, text string) fileView {
+func mustRead(t *testing.T, text string) cli.FileView {
 	t.Helper()
-	v, err := readView("shelves.yaml", []byte(text))
+	v, err := cli.ReadView("shelves.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func TestConfigTellsTheMistakesInAViewsFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := runConfig(t, map[string]string{"PENSTOCK_VIEW_FILE": path}, "--config", "mistakes.yaml", "-o", "json")
-	if exitCode(err) != exitConfig {
+	if exitCode(err) != cli.ExitConfig {
 		t.Errorf("exit code %d: %v", exitCode(err), err)
 	}
 	var report configReport
@@ -112,9 +113,9 @@ func TestConfigTellsTheMistakesInAViewsFile(t *testing.T) {
 
 func TestWhatAnAuthorShouldKnowIsLogged(t *testing.T) {
 	core, logged := observer.New(zap.WarnLevel)
-	mustRead(t, shelves(t)).warn(zap.New(core))
+	mustRead(t, shelves(t)).Warn(zap.New(core))
 	before := logged.Len()
-	mustRead(t, shelves(t, columnLine, "      colour: {type: text, class: revisable}")).warn(zap.New(core))
+	mustRead(t, shelves(t, columnLine, "      colour: {type: text, class: revisable}")).Warn(zap.New(core))
 	entries := logged.All()[before:]
 	found := slices.ContainsFunc(entries, func(e observer.LoggedEntry) bool {
 		fields := e.ContextMap()

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -23,8 +23,8 @@ const idleConnections = 64
 // and leave their events unread while there is no room for them; over a way of 100 ms it is still 5 MB a second.
 const unreadBytes = 512 << 10
 
-// loadAWS reads region, credentials and endpoints as every AWS SDK does.
-func loadAWS(ctx context.Context, log *zap.Logger) (aws.Config, error) {
+// LoadAWS reads region, credentials and endpoints as every AWS SDK does.
+func LoadAWS(ctx context.Context, log *zap.Logger) (aws.Config, error) {
 	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConnsPerHost = idleConnections
 		t.HTTP2 = &http.HTTP2Config{
@@ -39,13 +39,13 @@ func loadAWS(ctx context.Context, log *zap.Logger) (aws.Config, error) {
 			log.Debug("aws sdk", zap.String("message", fmt.Sprintf(format, v...)))
 		})))
 	if err != nil {
-		return aws.Config{}, &exitError{exitConfig, fmt.Errorf("load the AWS configuration: %w", err)}
+		return aws.Config{}, Exit(ExitConfig, fmt.Errorf("load the AWS configuration: %w", err))
 	}
 	if c.Region == "" {
-		return aws.Config{}, &exitError{exitConfig, errors.New("AWS region is not set: set AWS_REGION, or a profile that names one")}
+		return aws.Config{}, Exit(ExitConfig, errors.New("AWS region is not set: set AWS_REGION, or a profile that names one"))
 	}
 	if _, err := c.Credentials.Retrieve(ctx); err != nil {
-		return aws.Config{}, &exitError{exitUnreachable, fmt.Errorf("AWS credentials cannot be had: %w", err)}
+		return aws.Config{}, Exit(ExitUnreachable, fmt.Errorf("AWS credentials cannot be had: %w", err))
 	}
 	c.HTTPClient = plainBodies{c.HTTPClient} // only now: until here the SDK puts AWS_CA_BUNDLE into the client
 	return c, nil

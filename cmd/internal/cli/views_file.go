@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -12,20 +12,20 @@ import (
 	"penstock/view/viewfile"
 )
 
-// fileView is a view from a file.
-type fileView struct {
+// FileView is a view from a file.
+type FileView struct {
 	*viewfile.View
 	warnings []viewfile.Warning // what its author should know
 }
 
-var _ cassandra.Comparer = fileView{}
+var _ cassandra.Comparer = FileView{}
 
-// readView reads a view from the text of a file. The error is a [*config.Error] with every mistake in it.
-func readView(file string, text []byte) (fileView, error) {
+// ReadView reads a view from the text of a file. The error is a [*config.Error] with every mistake in it.
+func ReadView(file string, text []byte) (FileView, error) {
 	v, warnings, err := viewfile.Load(file, text)
 	refused, ok := errors.AsType[*viewfile.Mistakes](err)
 	if !ok {
-		return fileView{v, warnings}, err
+		return FileView{v, warnings}, err
 	}
 	invalid := &config.Error{}
 	for _, m := range refused.List {
@@ -36,18 +36,18 @@ func readView(file string, text []byte) (fileView, error) {
 		invalid.Mistakes = append(invalid.Mistakes, config.Mistake{Key: m.Where, Rule: rule,
 			Origin: config.Origin{Layer: config.File, Name: m.File, Line: m.Line, Column: m.Column}})
 	}
-	return fileView{}, invalid
+	return FileView{}, invalid
 }
 
-// warn tells the log what the file's author should know.
-func (v fileView) warn(log *zap.Logger) {
+// Warn tells the log what the file's author should know.
+func (v FileView) Warn(log *zap.Logger) {
 	for _, w := range v.warnings {
 		log.Warn("the view's file may not be as it was meant", zap.String("file", w.File), zap.Int("line", w.Line), zap.String("reason", w.Text))
 	}
 }
 
 // Compare implements [cassandra.Comparer].
-func (v fileView) Compare(definition []byte) (added []view.ColumnRef, differs []string, err error) {
+func (v FileView) Compare(definition []byte) (added []view.ColumnRef, differs []string, err error) {
 	change, err := viewfile.Compare(definition, v.View)
 	if err != nil {
 		return nil, nil, fmt.Errorf("compare the view's definitions: %w", err)
