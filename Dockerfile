@@ -14,7 +14,7 @@ COPY . .
 # Only from here on do platforms differ: the modules are downloaded once for all of them.
 ARG TARGETOS
 ARG TARGETARCH
-RUN GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -o /out/ ./cmd/projector
+RUN GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -o /out/ ./cmd/projector ./cmd/replay
 
 FROM gcr.io/distroless/static-debian13:nonroot
 ARG VERSION=development
@@ -27,6 +27,7 @@ LABEL org.opencontainers.image.title="Penstock" \
       org.opencontainers.image.base.name="gcr.io/distroless/static-debian13:nonroot"
 COPY LICENSE /usr/share/doc/penstock/LICENSE
 COPY --from=build /out/projector /usr/local/bin/projector
+COPY --from=build /out/replay /usr/local/bin/replay
 # As a number, since Kubernetes cannot tell from a name that it is not root.
 USER 65532:65532
 EXPOSE 9464

@@ -12,7 +12,16 @@ import (
 
 // ReadRow reads one row of a view's table. It returns false when there is none.
 func (s *Session) ReadRow(ctx context.Context, t view.Table, g view.Generation, key []view.Value) (view.Row, bool, error) {
-	d := newTable(s.keyspace, t, g)
+	return s.readRow(ctx, newTable(s.keyspace, t, g), key, false)
+}
+
+// ReadStampedRow reads one row, and the stamps of all cells but those of collections, which servers before 5.0 do not
+// tell. It returns false when there is none.
+func (s *Session) ReadStampedRow(ctx context.Context, t view.Table, g view.Generation, key []view.Value) (view.Row, bool, error) {
+	return s.readRow(ctx, newTable(s.keyspace, t, g), key, true)
+}
+
+func (s *Session) readRow(ctx context.Context, d *table, key []view.Value, stamped bool) (view.Row, bool, error) {
 	args := make([]any, len(key))
 	for i, v := range key {
 		args[i] = &encoded{v}
@@ -22,7 +31,17 @@ func (s *Session) ReadRow(ctx context.Context, t view.Table, g view.Generation, 
 	for i := range columns {
 		into[i] = &columns[i]
 	}
-	err := s.driver.Query(d.selectCQL, args...).ScanContext(ctx, into...)
+	cql := d.selectCQL
+	stamps := make([]*int64, len(columns))
+	if stamped {
+		cql = d.stampedCQL()
+		for i, c := range d.columns {
+			if !c.Type.IsCollection() {
+				into = append(into, &stamps[i])
+			}
+		}
+	}
+	err := s.driver.Query(cql, args...).ScanContext(ctx, into...)
 	if errors.Is(err, gocql.ErrNotFound) {
 		return view.Row{}, false, nil
 	}
@@ -37,6 +56,9 @@ func (s *Session) ReadRow(ctx context.Context, t view.Table, g view.Generation, 
 		cells, err := decodeColumn(c, columns[i].bytes)
 		if err != nil {
 			return view.Row{}, false, fmt.Errorf("read %s: column %s: %w", d.name, c.Name, err)
+		}
+		if stamps[i] != nil {
+			cells[0].Stamp = view.Stamp(*stamps[i])
 		}
 		row.Cells = append(row.Cells, cells...)
 	}

@@ -55,6 +55,17 @@ func newTable(keyspace string, t view.Table, g view.Generation) *table {
 	return d
 }
 
+// stampedCQL is selectCQL with the stamps of the columns that are no collections, in their order, behind the columns.
+func (t *table) stampedCQL() string {
+	columns, rest, _ := strings.Cut(t.selectCQL, " FROM ")
+	for _, c := range t.columns {
+		if !c.Type.IsCollection() {
+			columns += ", WRITETIME(" + quote(c.Name) + ")"
+		}
+	}
+	return columns + " FROM " + rest
+}
+
 // statement is one UPDATE: those cells of one row, none of them twice, that have its stamp. The others stand among
 // them, since most rows have one stamp and cells are shared.
 type statement struct {

@@ -66,7 +66,7 @@ func TestFaultsOfAnImageAreReported(t *testing.T) {
 			}
 		})
 	}
-	if faults := faultsOf(t, good, append(programs(t), "replay")); len(faults) != 2 {
+	if faults := faultsOf(t, good, append(programs(t), "other")); len(faults) != 2 {
 		t.Errorf("a program that came since: got %q, want it reported as neither built nor copied", faults)
 	}
 }

@@ -86,3 +86,6 @@ func decimalText(unscaled *big.Int, scale int32) string {
 	}
 	return sign + digits[:len(digits)-int(scale)] + "." + digits[len(digits)-int(scale):]
 }
+
+// Literal writes a value as CQL does, for people. What is no value of the type is written in hexadecimal.
+func Literal(t view.Type, v view.Value) string { return literal(t, v) }

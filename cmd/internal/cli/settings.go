@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -22,13 +23,21 @@ type Settings struct {
 	File       string
 	Output     string
 	Generation int
+	Formats    []string // that output may name beside text and json
 }
 
 // Bind declares the flags.
 func (s *Settings) Bind(c *cobra.Command) {
 	c.Flags().StringVar(&s.File, "config", "", "YAML file; the environment (PENSTOCK_...) goes before it")
-	c.Flags().StringVarP(&s.Output, "output", "o", "text", "what is printed to standard output: text or json")
+	c.Flags().StringVarP(&s.Output, "output", "o", "text", "what is printed to standard output: "+s.formats())
 	c.Flags().IntVar(&s.Generation, "generation", 0, "generation of the view's tables; goes before view.generation")
+}
+
+// formats names what output may be.
+func (s *Settings) formats() string {
+	all := append([]string{"text", "json"}, s.Formats...)
+	last := len(all) - 1
+	return strings.Join(all[:last], ", ") + " or " + all[last]
 }
 
 // Load reads the configuration.
@@ -57,8 +66,8 @@ func (s *Settings) LoadView(c *cobra.Command) (*config.Config, view.View, error)
 
 // read reads the configuration, and the view if it is in a file.
 func (s *Settings) read(c *cobra.Command) (conf *config.Config, found FileView, err error) {
-	if s.Output != "text" && s.Output != "json" {
-		return nil, found, Exit(ExitUsage, fmt.Errorf("output %q: must be text or json", s.Output))
+	if s.Output != "text" && s.Output != "json" && !slices.Contains(s.Formats, s.Output) {
+		return nil, found, Exit(ExitUsage, fmt.Errorf("output %q: must be %s", s.Output, s.formats()))
 	}
 	flags := map[string]string{}
 	if c.Flags().Changed("generation") {
