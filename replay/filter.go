@@ -15,12 +15,19 @@ type Filter struct {
 	Codes        []view.Code
 	States       []deadletter.State // deadletter.Open stands for that state alone, see OpenStates
 	Shard        string
+	Identity     string // of one letter, within its day
 	// What follows is in the letter itself, which is then read.
 	Fingerprint string
 	Event       string // id
 	Type        string // without the schema version
 	Entity      string // such as the order
 	Attributes  []view.Attribute
+}
+
+// Only returns a filter that chooses one letter, in whatever state.
+func Only(m deadletter.Mark) Filter {
+	day, _ := time.Parse(time.DateOnly, m.Day) // a mark's is a date
+	return Filter{Since: day, Until: day.AddDate(0, 0, 1), Codes: []view.Code{m.Code}, Identity: m.Identity}
 }
 
 // OpenStates are those of letters that wait for somebody.
@@ -49,6 +56,7 @@ func (f Filter) readsLetters() bool {
 func (f Filter) mark(m deadletter.Mark, fate deadletter.Fate) bool {
 	return (len(f.Codes) == 0 || slices.Contains(f.Codes, m.Code)) &&
 		(len(f.States) == 0 || slices.Contains(f.States, fate.State())) &&
+		(f.Identity == "" || m.Identity == f.Identity) &&
 		(f.Shard == "" || shardOf(m.Identity) == f.Shard)
 }
 

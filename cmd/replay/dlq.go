@@ -42,7 +42,7 @@ A letter is open until an outcome closes it:
 A redrive that fails again leaves the letter open, in the state failed.`,
 		Example: "  replay dlq list --config penstock.yaml\n  replay dlq show KEY\n  replay dlq redrive --since 48h --code unknown_schema_version --run",
 	}
-	c.AddCommand(listCommand(), showCommand())
+	c.AddCommand(listCommand(), showCommand(), sampleCommand(), redriveCommand(), discardCommand())
 	return c
 }
 

@@ -56,6 +56,9 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[*replay.NotInRowsError](err); ok {
 		return cli.ExitRefused
 	}
+	if _, ok := errors.AsType[*replay.FinalError](err); ok {
+		return cli.ExitRefused
+	}
 	if e, ok := errors.AsType[*objects.Error](err); ok && e.Class != objects.Fatal {
 		return cli.ExitUnreachable
 	}
@@ -63,6 +66,13 @@ func exitCode(err error) int {
 		return cli.ExitUnreachable
 	}
 	return cli.ExitCode(err)
+}
+
+// isStoreError tells whether an error is the object store's.
+func isStoreError(err error) bool {
+	_, failed := errors.AsType[*objects.Error](err)
+	_, gone := errors.AsType[*objects.NotFoundError](err)
+	return failed || gone
 }
 
 func versionCommand() *cobra.Command {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"penstock/replay"
+	"penstock/view"
 )
 
 // Metrics are written as text files for node_exporter's textfile collector: a command has ended before anybody could ask
@@ -55,3 +56,20 @@ func writeMetrics(file, text string) error {
 	}
 	return nil
 }
+
+// redriveMetrics are the letters of the last redrive, by what became of them.
+func redriveMetrics(r replay.Redriven) string {
+	var b strings.Builder
+	b.WriteString("# HELP penstock_dead_letters_redriven Dead letters of the last redrive, by what became of them.\n" +
+		"# TYPE penstock_dead_letters_redriven gauge\n")
+	for _, outcome := range []struct {
+		name string
+		n    int
+	}{{"redriven", r.Redriven}, {"failed", r.Failed}, {"unreadable", r.Unreadable}, {"unsettled", r.Unsettled}} {
+		fmt.Fprintf(&b, "penstock_dead_letters_redriven{outcome=%q} %d\n", outcome.name, outcome.n)
+	}
+	return b.String()
+}
+
+// sortedCodes returns the keys in order.
+func sortedCodes(of map[view.Code]int) []view.Code { return slices.Sorted(maps.Keys(of)) }
