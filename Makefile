@@ -52,15 +52,17 @@ test: check ## check, then all tests with the race detector on one local stack; 
 		-- -race -count=1 -timeout 25m -p 1 -parallel 2 ./...
 
 .PHONY: bench
-bench: ## compare with others in one run: make bench B=pipeline, about 10 minutes, B=fleet, about 3, or B=view, about one
+bench: ## compare with others in one run: make bench B=pipeline, about 10 minutes, B=fleet, about 3, B=view, about one, or B=deadletters, about 5
 ifeq ($(B),pipeline)
 	$(GO) run ./localstack/bench
 else ifeq ($(B),fleet)
 	$(GO) run ./localstack/bench/fleet
 else ifeq ($(B),view)
 	$(GO) test -count=1 -run '^$$' -bench '^BenchmarkViews$$' -benchtime 1x ./localstack/bench/view
+else ifeq ($(B),deadletters)
+	$(GO) run ./localstack/bench/deadletters
 else
-	@echo "usage: make bench B=BENCH, where BENCH is one of: pipeline, fleet, view" >&2; exit 2
+	@echo "usage: make bench B=BENCH, where BENCH is one of: pipeline, fleet, view, deadletters" >&2; exit 2
 endif
 
 .PHONY: pgo

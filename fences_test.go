@@ -77,6 +77,8 @@ var neverImports = []struct {
 }{
 	{"./localstack/shop", []string{"./order/...", "./view/...", "./sink/..."},
 		"an oracle that shares code with what it judges repeats its mistakes", "./order"},
+	{"./replay", []string{"./sink/cassandra/...", "./projector/...", "./stream/..."},
+		"what is replayed goes through a writer that it is given, so that its laws are proven on rows in memory", "./sink/cassandra"},
 }
 
 // importing is one import as it stands in a file.

@@ -135,8 +135,8 @@ func (w walk) read(ctx context.Context, day string, fates *deadletter.Fates, yie
 		if r.err != nil {
 			return yieldError(yield, r.err)
 		}
-		if r.Unreadable == nil && !w.filter.letter(r.Letter) {
-			continue
+		if r.Unreadable == nil && !w.filter.letter(r.Letter) || r.Unreadable != nil && w.filter.readsLetters() {
+			continue // what cannot be read has none of the properties that were asked for
 		}
 		if !yield(r.Found, nil) {
 			return false

@@ -86,8 +86,8 @@ type Cell struct {
 	Stamp  Stamp
 }
 
-// Row is a row as it was read back: for every cell that has a value, in [Merge]'s order. Stamps are zero: Cassandra
-// does not return those of collections.
+// Row is a row as it was read back: for every cell that has a value, in [Merge]'s order. Stamps are zero unless the reader
+// says otherwise; those of collections always are, since Cassandra does not return them.
 type Row struct {
 	Key   []Value
 	Cells []Cell

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 
 	"github.com/apache/cassandra-gocql-driver/v2"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -89,6 +90,9 @@ func (s *Site) Letters(ctx context.Context) iter.Seq2[Letter, error] {
 				return
 			}
 			for _, object := range page.Contents {
+				if strings.Contains(*object.Key, "/_outcomes/") { // what became of letters
+					continue
+				}
 				letter, err := readLetter(ctx, client, bucket, *object.Key)
 				if !yield(letter, err) || err != nil {
 					return

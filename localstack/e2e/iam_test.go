@@ -40,12 +40,12 @@ var needed = map[string]map[string]string{
 // is there already.
 func TestNoRoleCallsWhatItsPolicyLacks(t *testing.T) {
 	t.Parallel()
-	rolesKeepToTheirPolicies(t, map[string]string{"check": "check", "run": "run", "setup": "setup", "shards": "shards"})
+	rolesKeepToTheirPolicies(t, map[string]string{"check": "check", "run": "run", "setup": "setup", "shards": "shards", "replay": "replay"})
 }
 
 func TestNoRoleCallsWhatItsPolicyLacksWithFanOut(t *testing.T) {
 	t.Parallel()
-	rolesKeepToTheirPolicies(t, map[string]string{"check": "check-fanout", "run": "run-fanout", "setup": "setup-fanout", "shards": "shards"}, byFanOut)
+	rolesKeepToTheirPolicies(t, map[string]string{"check": "check-fanout", "run": "run-fanout", "setup": "setup-fanout", "shards": "shards", "replay": "replay"}, byFanOut)
 }
 
 func rolesKeepToTheirPolicies(t *testing.T, policyOf map[string]string, settings ...string) {
@@ -112,6 +112,13 @@ func rolesKeepToTheirPolicies(t *testing.T, policyOf map[string]string, settings
 	s.Set(records["shards"].endpoints...)
 	for _, args := range [][]string{{"list"}, {"pause", "--all", "--for", "1m", "--reason", "a test"}, {"resume", "--all"}} {
 		if _, err := s.Projector(ctx, append([]string{"shards"}, args...)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	s.Set(records["replay"].endpoints...)
+	for _, args := range [][]string{{"list"}, {"discard", "--since", "1h", "--reason", "a test", "--run"}, {"list", "--letters", "--state", "all"}} {
+		if _, err := s.Replay(ctx, append([]string{"dlq"}, args...)...); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,8 +15,8 @@ import (
 // policies is where the policies are, and their README, which explains the placeholders in them.
 const policies = "../../deploy/iam"
 
-// roles have a policy each: the command of the projector that runs under it, by polling or with fan-out.
-var roles = []string{"check", "run", "setup", "shards", "check-fanout", "run-fanout", "setup-fanout"}
+// roles have a policy each: the command that runs under it, of the projector by polling or with fan-out, or replay.
+var roles = []string{"check", "run", "setup", "shards", "replay", "check-fanout", "run-fanout", "setup-fanout"}
 
 // policy is an identity's policy, as far as those of this repository go: it allows named actions on named resources.
 type policy struct {

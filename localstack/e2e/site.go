@@ -29,15 +29,14 @@ import (
 	"penstock/localstack/emulator"
 )
 
-// Build builds the projector into dir and returns the path of the binary. Flags are those of go build. It must run in the
-// module's tree.
+// Build builds the projector, and replay beside it, into dir and returns the path of the projector. Flags are those of go
+// build. It must run in the module's tree.
 func Build(ctx context.Context, dir string, flags ...string) (string, error) {
-	binary := filepath.Join(dir, "projector")
-	out, err := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", binary}, flags, []string{"penstock/cmd/projector"})...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build the projector: %w\n%s", err, out)
+	args := slices.Concat([]string{"build", "-o", dir + string(filepath.Separator)}, flags, []string{"penstock/cmd/projector", "penstock/cmd/replay"})
+	if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the projector and replay: %w\n%s", err, out)
 	}
-	return binary, nil
+	return filepath.Join(dir, "projector"), nil
 }
 
 // Site is one deployment of the projector on a local stack.
@@ -91,6 +90,12 @@ func (s *Site) environ() []string {
 	return out
 }
 
+// Environ is what a process of this site gets.
+func (s *Site) Environ() []string { return s.environ() }
+
+// Setting returns the value of a setting, empty for none.
+func (s *Site) Setting(key string) string { return s.env[key] }
+
 // WriteEnv writes the site's settings to a file that a shell can source.
 func (s *Site) WriteEnv(file string) error {
 	var b strings.Builder
@@ -103,15 +108,28 @@ func (s *Site) WriteEnv(file string) error {
 // Projector runs the projector with args to its end and returns what it printed. An error tells its exit code and what
 // it said.
 func (s *Site) Projector(ctx context.Context, args ...string) (stdout string, err error) {
-	cmd := exec.CommandContext(ctx, s.binary, args...)
+	return s.run(ctx, s.binary, args)
+}
+
+// Replay runs replay, as Projector runs the projector.
+func (s *Site) Replay(ctx context.Context, args ...string) (stdout string, err error) {
+	return s.run(ctx, s.replay(), args)
+}
+
+// replay is the path of its binary, beside the projector's.
+func (s *Site) replay() string { return filepath.Join(filepath.Dir(s.binary), "replay") }
+
+func (s *Site) run(ctx context.Context, binary string, args []string) (stdout string, err error) {
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = s.environ()
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
+	name := filepath.Base(binary)
 	if err := s.children.Start(cmd); err != nil {
-		return "", fmt.Errorf("start projector: %w", err)
+		return "", fmt.Errorf("start %s: %w", name, err)
 	}
 	if err := cmd.Wait(); err != nil {
-		return out.String(), fmt.Errorf("projector %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(said.String()))
+		return out.String(), fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(said.String()))
 	}
 	return out.String(), nil
 }

@@ -28,6 +28,21 @@ func TestTheUpdateOfATable(t *testing.T) {
 	}
 }
 
+func TestStampsAreReadOfEveryColumnThatIsNoCollection(t *testing.T) {
+	got := strings.ReplaceAll(newTable("ks", viewtest.StockTable, 3).stampedCQL(), `"`, "")
+	want := "SELECT on_hand, reserved, location, discontinued, last_event, WRITETIME(on_hand), WRITETIME(reserved), WRITETIME(location), " +
+		"WRITETIME(discontinued), WRITETIME(last_event) FROM ks.stock_g3 WHERE warehouse = ? AND sku = ?"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	kitchen := newTable("ks", viewtest.Kitchen, 1)
+	for _, c := range kitchen.columns {
+		if strings.Contains(kitchen.stampedCQL(), "WRITETIME("+quote(c.Name)+")") == c.Type.IsCollection() {
+			t.Errorf("column %s of type %s: %s", c.Name, c.Type, kitchen.stampedCQL())
+		}
+	}
+}
+
 func TestCollectionsAreAddedToAndNeverReplaced(t *testing.T) {
 	k := newTable("ks", viewtest.Kitchen, 1)
 	found := markers.FindAllStringSubmatch(k.updateCQL, -1)
