@@ -209,9 +209,16 @@ type discardReport struct {
 func (r discardReport) text() string {
 	what := map[deadletter.State]string{deadletter.Discarded: "discarded", deadletter.Reopened: "opened again", deadletter.Superseded: "superseded"}[r.State]
 	if !r.Recorded {
-		return fmt.Sprintf("%d letters would be %s", r.Letters, what)
+		return fmt.Sprintf("%s would be %s", counted(r.Letters), what)
 	}
-	return fmt.Sprintf("run %s: %d letters %s", r.Run, r.Letters, what)
+	return fmt.Sprintf("run %s: %s %s", r.Run, counted(r.Letters), what)
+}
+
+func counted(n int) string {
+	if n == 1 {
+		return "1 letter"
+	}
+	return fmt.Sprintf("%d letters", n)
 }
 
 // maxEvent bounds a file that is to be an event: Kinesis takes 10 MiB.

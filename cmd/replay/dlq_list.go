@@ -176,7 +176,7 @@ func printSummary(format string, out io.Writer, s *replay.Summary) error {
 	for i := range groups {
 		b.WriteString(rows[i+1] + lines[i])
 	}
-	fmt.Fprintf(&b, "\n%d letters, %d of them open", s.Count, s.Open)
+	fmt.Fprintf(&b, "\n%s, %d of them open", counted(s.Count), s.Open)
 	if s.Unreadable > 0 {
 		fmt.Fprintf(&b, ", %d unreadable", s.Unreadable)
 	}

@@ -183,13 +183,22 @@ func (r *redrive) drive(fetch, work context.Context, c *cobra.Command, d *desk, 
 	defer watched.Wait()
 	defer unwatch()
 	config.Writer = writer
+	failures := 0
 	config.Failed = func(key string, why error) {
-		d.log.Warn("letter failed again", zap.String("letter", key), zap.Error(why))
+		switch failures++; {
+		case failures <= maxToldFailures:
+			d.log.Warn("letter failed again", zap.String("letter", key), zap.Error(why))
+		case failures == maxToldFailures+1:
+			d.log.Warn("further letters that fail again are not told one by one: their outcomes have the failures")
+		}
 	}
 	config.Progress = func(p replay.Progress) { fmt.Fprintln(c.ErrOrStderr(), progressText(p)) }
 	fmt.Fprintf(c.ErrOrStderr(), "run %s: view %s, revision %s, generation %d, at most %g letters/s\n", config.Run, d.view.Name(), d.view.Revision(), d.generation, r.rate)
 	return replay.Redrive(fetch, work, config)
 }
+
+// maxToldFailures is how many letters that fail again have a line in the log.
+const maxToldFailures = 20
 
 // newRun names a run: it stands in the names of its outcomes' objects.
 func newRun() string { return uuid.NewString()[:8] }
@@ -212,8 +221,8 @@ func progressText(p replay.Progress) string {
 }
 
 func redrivenText(r replay.Redriven) string {
-	text := fmt.Sprintf("run %s: %d letters, %d redriven, %d failed again, %d unreadable, %d without an outcome, %.1f s, %.0f letters/s",
-		r.Run, r.Selected, r.Redriven, r.Failed, r.Unreadable, r.Unsettled, r.Took, r.Rate)
+	text := fmt.Sprintf("run %s: %s, %d redriven, %d failed again, %d unreadable, %d without an outcome, %.1f s, %.0f letters/s",
+		r.Run, counted(r.Selected), r.Redriven, r.Failed, r.Unreadable, r.Unsettled, r.Took, r.Rate)
 	for _, code := range sortedCodes(r.Codes) {
 		text += fmt.Sprintf("\n  %s: %d", code, r.Codes[code])
 	}
@@ -248,7 +257,7 @@ func (r previewReport) text() string {
 		}
 		_ = w.Flush() // to memory
 	}
-	fmt.Fprintf(&b, "%d letters, %d would be applied; at %g a second %s", r.Selected, r.Applies, r.Rate,
+	fmt.Fprintf(&b, "%s, %d would be applied; at %g a second %s", counted(r.Selected), r.Applies, r.Rate,
 		max(time.Second, time.Duration(r.Seconds*float64(time.Second)).Round(time.Second)))
 	if r.Unreadable > 0 {
 		fmt.Fprintf(&b, "; %d unreadable", r.Unreadable)
