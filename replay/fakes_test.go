@@ -77,10 +77,15 @@ func (p *process) GetHead(ctx context.Context, key string, n int) ([]byte, error
 func (p *process) List(_ context.Context, prefix string) iter.Seq2[objects.Object, error] {
 	return func(yield func(objects.Object, error) bool) {
 		p.mu.Lock()
-		keys := slices.Sorted(maps.Keys(p.objects))
+		var listed []objects.Object
+		for _, key := range slices.Sorted(maps.Keys(p.objects)) {
+			if strings.HasPrefix(key, prefix) {
+				listed = append(listed, objects.Object{Key: key, Size: int64(len(p.objects[key])), Modified: noon})
+			}
+		}
 		p.mu.Unlock()
-		for _, key := range keys {
-			if strings.HasPrefix(key, prefix) && !yield(objects.Object{Key: key, Size: int64(len(p.objects[key])), Modified: noon}, nil) {
+		for _, o := range listed {
+			if !yield(o, nil) {
 				return
 			}
 		}

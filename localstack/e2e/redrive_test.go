@@ -144,7 +144,7 @@ func TestLettersGoBackWhereTheyBelong(t *testing.T) {
 	folder := t.TempDir()
 	for payload, e := range originals {
 		files[payload] = filepath.Join(folder, e.ID+".json")
-		if err := os.WriteFile(files[payload], e.Original, 0o600); err != nil {
+		if err := os.WriteFile(files[payload], e.Corrected().Payload, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -159,7 +159,7 @@ func TestLettersGoBackWhereTheyBelong(t *testing.T) {
 		break
 	}
 	for _, e := range originals {
-		if _, err := s.Kinesis().PutRecord(ctx, &kinesis.PutRecordInput{StreamName: &s.Name, PartitionKey: aws.String(e.OrderID), Data: e.Original}); err != nil {
+		if _, err := s.Kinesis().PutRecord(ctx, &kinesis.PutRecordInput{StreamName: &s.Name, PartitionKey: aws.String(e.OrderID), Data: e.Corrected().Payload}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,9 +1,10 @@
 package e2e
 
 import (
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +13,7 @@ import (
 )
 
 // A release that does not know the second schema version parks its events and nothing else but the damaged ones; once a
-// release that does has them, and the shop has sent corrected events, the rows are as if nothing had ever been parked.
+// release that does has redriven them, and the shop has sent corrected events, the rows are as if nothing had ever been parked.
 func TestAnUpgradeAppliesWhatTheReleaseBeforeParked(t *testing.T) {
 	t.Parallel()
 	s := site(t, 2, nil)
@@ -67,17 +68,20 @@ func TestAnUpgradeAppliesWhatTheReleaseBeforeParked(t *testing.T) {
 		t.Errorf("%d of %d letters, %d of them of damaged events: %+v", a.Parked, parked, oracle.Damaged(), a)
 	}
 
-	// What stands in the letters comes again, here from the shop.
-	again := slices.Collect(generator.Corrections())
-	for e := range generator.Events() {
-		if e.Schema == 2 && e.Damage == "" && !e.Duplicate {
-			again = append(again, e)
-		}
-	}
-	if _, err := shop.Seed(t.Context(), s.Kinesis(), s.Name, slices.Values(again), shop.Options{}); err != nil {
+	if _, err := shop.Seed(t.Context(), s.Kinesis(), s.Name, generator.Corrections(), shop.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	run(current, "current")
+	ctx := within(t, time.Minute, "a redrive")
+	redrive := []string{"dlq", "redrive", "--since", "1h", "--code", "unknown_schema_version", "--run", "-o", "json"}
+	out, err := s.Replay(ctx, redrive...)
+	var report struct{ Redriven, Failed int }
+	if err := errors.Join(err, json.Unmarshal([]byte(out), &report)); err != nil || report.Redriven != parked-oracle.Damaged() || report.Failed != 0 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	if out, err := s.Replay(ctx, redrive...); err != nil || !strings.Contains(out, `"selected":0`) {
+		t.Errorf("a redrive of what is closed: %s, %v", out, err)
+	}
 	if a := account(shop.AfterRedrive); a.Parked != parked || a.Both != parked-oracle.Damaged() || a.Corrected != oracle.Damaged() {
 		t.Errorf("%d letters, %d of damaged events: %+v", parked, oracle.Damaged(), a)
 	}
