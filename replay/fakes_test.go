@@ -38,9 +38,14 @@ func newShelf() *shelf { return &shelf{objects: map[string][]byte{}} }
 type process struct {
 	*shelf
 	dead atomic.Bool
+	// writerOnly makes the end that a writer plants one of Cassandra alone, as seen by this process: lost is then set.
+	writerOnly bool
+	lost       atomic.Bool
 	// putsLeft counts down: the put that finds it at 1 is the last thing the process does. 0 for no such end.
 	putsLeft atomic.Int64
 }
+
+func (p *process) gone() bool { return p.dead.Load() || p.lost.Load() }
 
 func (p *process) PutOnce(_ context.Context, key string, body []byte, _ string) error {
 	p.mu.Lock()
@@ -134,7 +139,7 @@ type writer struct {
 	rows    *rows
 	process *process
 	fail    func(view.Mutation) error // nil: nothing fails
-	after   int64                     // submissions until the process is killed; 0: never
+	after   int64                     // submissions until the process is killed, or has lost Cassandra; 0: never
 	given   atomic.Int64
 	most    atomic.Int64 // that were in hand at once
 	inHand  atomic.Int64
@@ -144,7 +149,11 @@ type writer struct {
 func (w *writer) Submit(ctx context.Context, _ *sink.Source, writes []sink.Write) {
 	for _, one := range writes {
 		if n := w.given.Add(1); n == w.after {
-			w.process.dead.Store(true)
+			if w.process.writerOnly {
+				w.process.lost.Store(true)
+			} else {
+				w.process.dead.Store(true)
+			}
 		}
 		if n := w.inHand.Add(1); n > w.most.Load() {
 			w.most.Store(n)
@@ -161,12 +170,12 @@ func (w *writer) Submit(ctx context.Context, _ *sink.Source, writes []sink.Write
 			case w.fail != nil && w.fail(one.Mutations[0]) != nil:
 				one.Record.Settle(w.fail(one.Mutations[0]))
 				return
-			case w.process.dead.Load() && rand.N(2) == 0:
+			case w.process.gone() && rand.N(2) == 0:
 				one.Record.Settle(errKilled) // was not sent
 				return
 			}
 			w.rows.apply(one.Mutations)
-			if w.process.dead.Load() {
+			if w.process.gone() {
 				one.Record.Settle(errKilled) // was sent, and the answer is lost
 				return
 			}

@@ -90,7 +90,7 @@ func TestRowsEndAsIfEveryEventHadComeInTime(t *testing.T) {
 			}
 		})
 		for n := range rapid.IntRange(0, 3).Draw(rt, "killed") { // at once, each killed at some point of its way
-			p := &process{shelf: store}
+			p := &process{shelf: store, writerOnly: rapid.Bool().Draw(rt, "cassandra is lost")}
 			p.putsLeft.Store(rapid.Int64Range(0, 3).Draw(rt, "puts"))
 			after := rapid.Int64Range(0, int64(parked)+1).Draw(rt, "submissions")
 			working.Go(func() { _, _ = p.run(t, fmt.Sprintf("killed-%d", n), order.View{}, got, after, nil) })

@@ -221,12 +221,13 @@ func progressText(p replay.Progress) string {
 }
 
 func redrivenText(r replay.Redriven) string {
-	text := fmt.Sprintf("run %s: %s, %d redriven, %d failed again, %d unreadable, %d without an outcome, %.1f s, %.0f letters/s",
+	var b strings.Builder
+	fmt.Fprintf(&b, "run %s: %s, %d redriven, %d failed again, %d unreadable, %d without an outcome, %.1f s, %.0f letters/s",
 		r.Run, counted(r.Selected), r.Redriven, r.Failed, r.Unreadable, r.Unsettled, r.Took, r.Rate)
 	for _, code := range sortedCodes(r.Codes) {
-		text += fmt.Sprintf("\n  %s: %d", code, r.Codes[code])
+		fmt.Fprintf(&b, "\n  %s: %d", code, r.Codes[code])
 	}
-	return text
+	return b.String()
 }
 
 // previewReport is what a dry run prints as JSON. Scripts read it: a field may be added, and what changes the meaning of
