@@ -46,6 +46,7 @@ const FirstFailures = 50
 const interrupted = "interrupted"
 
 const (
+	maxTogether = 200              // letters that are submitted at once, so that the writer may group their rows
 	maxInHand   = 2000             // letters between their submission and their outcome
 	maxHandSize = 32 << 20         // bytes of them as they are stored
 	recordEvery = time.Second      // outcomes wait no longer than this
@@ -98,7 +99,7 @@ func Redrive(fetch, work context.Context, c RedriveConfig) (Redriven, error) {
 	}
 	r := &redriver{
 		config: c, began: time.Now(), settled: make(chan settlement, maxInHand), pending: map[string][]deadletter.Outcome{},
-		limit:  rate.NewLimiter(rate.Limit(c.Rate), max(1, int(c.Rate/50))),
+		limit:  rate.NewLimiter(rate.Limit(c.Rate), max(1, int(c.Rate/10))),
 		source: &sink.Source{Name: "redrive " + c.Run}, report: Redriven{Run: c.Run, Codes: map[view.Code]int{}},
 	}
 	return r.run(fetch, work)
@@ -112,7 +113,9 @@ type redriver struct {
 	source  *sink.Source
 	settled chan settlement // has room for all in hand, so that the writer never waits
 
+	together []sink.Write // taken and not submitted yet, while more can be had without waiting
 	inHand   int
+	full     bool // as many are in hand as may be: none is taken until half of them are settled
 	handSize int64
 	pending  map[string][]deadletter.Outcome // by day, not recorded yet
 	stuck    []batch                         // could not be recorded
@@ -148,7 +151,7 @@ func (l *letter) Settle(err error) {
 
 func (r *redriver) run(fetch, work context.Context) (Redriven, error) {
 	reading, stop := context.WithCancel(fetch)
-	found := make(chan walked)
+	found := make(chan walked, maxTogether)
 	count := make(chan int, 1)
 	var running sync.WaitGroup
 	running.Go(func() { r.read(reading, found) })
@@ -173,6 +176,7 @@ func (r *redriver) run(fetch, work context.Context) (Redriven, error) {
 		next := found
 		if done || gate != nil || !r.room() {
 			next = nil
+			r.submit(work)
 		}
 		select {
 		case w, ok := <-next:
@@ -185,12 +189,15 @@ func (r *redriver) run(fetch, work context.Context) (Redriven, error) {
 			case w.err != nil:
 				end(fmt.Errorf("read letters: %w", w.err))
 			default:
-				if err := r.take(work, w.Found); err != nil {
+				if err := r.take(w.Found); err != nil {
 					end(err)
 				}
 				if wait := r.limit.Reserve().Delay(); wait > 0 {
 					gate = time.After(wait)
 				}
+			}
+			if len(found) == 0 || len(r.together) >= maxTogether {
+				r.submit(work)
 			}
 		case <-gate:
 			gate = nil
@@ -215,7 +222,7 @@ func (r *redriver) run(fetch, work context.Context) (Redriven, error) {
 		if !done && !r.config.KeepGoing && r.firstFailed() {
 			end(ErrFirstFailed)
 		}
-		if len(r.pending) > 0 && r.full() {
+		if len(r.pending) > 0 && r.batchFull() {
 			if err := r.record(work); err != nil {
 				end(err)
 			}
@@ -272,19 +279,23 @@ func (r *redriver) count(ctx context.Context, total chan<- int) {
 
 // room tells whether another letter may be taken.
 func (r *redriver) room() bool {
-	most := maxInHand
 	if r.report.Redriven == 0 && !r.config.KeepGoing {
-		most = FirstFailures - r.report.Failed
+		return r.inHand < FirstFailures-r.report.Failed && r.handSize < maxHandSize
 	}
-	return r.inHand < most && r.handSize < maxHandSize
+	if r.inHand >= maxInHand || r.handSize >= maxHandSize {
+		r.full = true
+	} else if r.inHand <= maxInHand/2 && r.handSize <= maxHandSize/2 {
+		r.full = false
+	}
+	return !r.full
 }
 
 func (r *redriver) firstFailed() bool {
 	return r.report.Redriven == 0 && r.report.Failed >= FirstFailures
 }
 
-// take projects a letter and submits what it becomes. The error is a fault of the view.
-func (r *redriver) take(work context.Context, f Found) error {
+// take projects a letter; what it becomes is submitted next. The error is a fault of the view.
+func (r *redriver) take(f Found) error {
 	r.report.Selected++
 	if f.Unreadable != nil {
 		r.report.Unreadable++
@@ -307,8 +318,16 @@ func (r *redriver) take(work context.Context, f Found) error {
 	}
 	r.inHand++
 	r.handSize += f.Bytes
-	r.config.Writer.Submit(work, r.source, []sink.Write{{Mutations: result.Mutations, Record: &letter{f, r.settled}}})
+	r.together = append(r.together, sink.Write{Mutations: result.Mutations, Record: &letter{f, r.settled}})
 	return nil
+}
+
+// submit hands over what was taken, the slice with it.
+func (r *redriver) submit(work context.Context) {
+	if len(r.together) > 0 {
+		r.config.Writer.Submit(work, r.source, r.together)
+		r.together = nil
+	}
 }
 
 // settle takes the writer's answer. The error is one after which nothing more can be written.
@@ -349,8 +368,8 @@ func (r *redriver) outcome(f Found, o deadletter.Outcome) {
 	r.pending[f.Day] = append(r.pending[f.Day], o)
 }
 
-// full tells whether a batch is.
-func (r *redriver) full() bool {
+// batchFull tells whether a batch of outcomes is.
+func (r *redriver) batchFull() bool {
 	for _, outcomes := range r.pending {
 		if len(outcomes) >= deadletter.MaxBatch {
 			return true

@@ -2,13 +2,14 @@
 // in how much memory, and how many letters a second `replay dlq redrive` applies.
 //
 // Letters are put into the bucket of a local stack as a daemon would have parked them, with the payloads of generated
-// orders. The commands are the real binaries, one process each; list's memory is the largest its process ever had, as the
+// orders. The commands are the real binaries, one process each; memory is the most that the process ever had, as the
 // kernel counts it.
 //
 // It prints one line "bench: NAME VALUE UNIT" a figure.
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -38,12 +41,14 @@ import (
 type options struct {
 	letters int
 	redrive int
+	warmUp  int
 }
 
 func main() {
 	var o options
 	flag.IntVar(&o.letters, "letters", 100_000, "letters that list looks through")
-	flag.IntVar(&o.redrive, "redrive", 30_000, "of these, how many are redriven")
+	flag.IntVar(&o.redrive, "redrive", 60_000, "of these, how many are redriven")
+	flag.IntVar(&o.warmUp, "warmup", 10_000, "further ones that are redriven before, while Cassandra's compiler is at work")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -54,8 +59,8 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	if o.redrive < 1 || o.redrive > o.letters {
-		return fmt.Errorf("-redrive %d: must be 1 to -letters %d", o.redrive, o.letters)
+	if o.redrive < 1 || o.warmUp < 1 || o.redrive+o.warmUp > o.letters {
+		return fmt.Errorf("-redrive %d and -warmup %d: must be 1 or more, and together at most -letters %d", o.redrive, o.warmUp, o.letters)
 	}
 	dir, err := os.MkdirTemp("", "penstock-bench-")
 	if err != nil {
@@ -102,9 +107,10 @@ type bench struct {
 	replay string // binary
 }
 
-// The codes that letters are parked for: those to redrive, and the others.
+// The codes that letters are parked for: those to redrive, those to redrive before, and the others.
 const (
 	gone = view.CodeUnexplained
+	warm = view.CodePanic
 	kept = view.CodeUnknownType
 )
 
@@ -129,7 +135,10 @@ func (b *bench) park(ctx context.Context, o options) error {
 			break
 		}
 		code := kept
-		if n <= o.redrive {
+		switch {
+		case n <= o.warmUp:
+			code = warm
+		case n <= o.warmUp+o.redrive:
 			code = gone
 		}
 		l := deadletter.Letter{
@@ -167,7 +176,13 @@ func (b *bench) list(ctx context.Context, o options) error {
 }
 
 func (b *bench) redrive(ctx context.Context, o options) error {
-	out, peak, err := b.command(ctx, "dlq", "redrive", "--since", "24h", "--code", string(gone), "--rate", "100000", "--run", "-o", "json")
+	redrive := func(code view.Code) ([]byte, int64, error) {
+		return b.command(ctx, "dlq", "redrive", "--since", "24h", "--code", string(code), "--rate", "100000", "--run", "-o", "json")
+	}
+	if _, _, err := redrive(warm); err != nil {
+		return err
+	}
+	out, peak, err := redrive(gone)
 	if err != nil {
 		return err
 	}
@@ -183,19 +198,56 @@ func (b *bench) redrive(ctx context.Context, o options) error {
 	return nil
 }
 
-// command runs replay and returns what it printed and the most memory it had, in bytes.
+// command runs replay and returns what it printed and the most memory it had, in bytes. The kernel's account of a child
+// that has ended will not do: it begins with the memory of the process that started it, which holds all letters.
 func (b *bench) command(ctx context.Context, args ...string) (out []byte, peak int64, err error) {
 	cmd := exec.CommandContext(ctx, b.replay, args...)
 	cmd.Env = b.site.Environ()
 	cmd.Stderr = os.Stderr
-	out, err = cmd.Output()
+	var text bytes.Buffer
+	cmd.Stdout = &text
+	if err := cmd.Start(); err != nil {
+		return nil, 0, fmt.Errorf("replay %v: %w", args, err)
+	}
+	ended := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for {
+			if high := highWater(cmd.Process.Pid); high > 0 {
+				peak = high
+			}
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-ended:
+				return
+			}
+		}
+	})
+	err = cmd.Wait()
+	close(ended)
+	watching.Wait()
 	if err != nil {
 		return nil, 0, fmt.Errorf("replay %v: %w", args, err)
 	}
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		peak = usage.Maxrss << 10 // Linux counts in KiB
+	return text.Bytes(), peak, nil
+}
+
+// highWater returns the most memory that a process has had since its program began, in bytes; 0 if it has ended.
+func highWater(pid int) int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
 	}
-	return out, peak, nil
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			if err != nil {
+				return 0
+			}
+			return kib << 10
+		}
+	}
+	return 0
 }
 
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "— "+format+"\n", args...) }
