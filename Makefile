@@ -52,7 +52,7 @@ test: check ## check, then all tests with the race detector on one local stack; 
 		-- -race -count=1 -timeout 25m -p 1 -parallel 2 ./...
 
 .PHONY: bench
-bench: ## compare with others in one run: make bench B=pipeline, about 10 minutes, B=fleet, about 3, B=view, about one, or B=deadletters, about 5
+bench: ## compare with others in one run: make bench B=pipeline, about 10 minutes, B=fleet, about 3, B=view, about one, or B=deadletters, about 3
 ifeq ($(B),pipeline)
 	$(GO) run ./localstack/bench
 else ifeq ($(B),fleet)
