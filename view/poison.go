@@ -18,6 +18,11 @@ const (
 	StageWrite       Stage = "write"       // mutations to Cassandra
 )
 
+// Stages returns every stage, in the order of a record's way.
+func Stages() []Stage {
+	return []Stage{StageDeaggregate, StageDecode, StageValidate, StageProject, StageWrite}
+}
+
 // Code is why a record can never be applied. Codes stand in the keys of dead letters: none is ever renamed.
 type Code string
 

@@ -13,12 +13,36 @@ import (
 // Failure is why the record cannot be applied.
 type Failure struct {
 	Stage   view.Stage `json:"stage"`
+	Class   Class      `json:"class"`
 	Code    view.Code  `json:"code"`
 	Message string     `json:"message"` // quoted values shortened
-	// Fingerprint is the same for failures of one cause: 16 hexadecimal digits. It is stable over releases as long as
-	// the words of the cause are.
+	// Fingerprint is the same for failures of one cause: 16 hexadecimal digits. It is made of stage, code and the cause
+	// without what varies, so it is stable over releases as long as the words of the cause are.
 	Fingerprint string `json:"fingerprint"`
 	Stack       string `json:"stack,omitempty"` // of a panic
+}
+
+// Class says how sure it is that the record itself is at fault. What is no record's fault (an outage, an overload, a
+// missing right) has no class: it is waited for, or stops the daemon, and never ends in a letter.
+type Class string
+
+// The closed set of classes.
+const (
+	ClassPoison    Class = "poison"    // what is wrong stands in the record, and the message names it
+	ClassSuspected Class = "suspected" // it failed for a reason that nobody has classified, while others did not
+)
+
+// ClassOf returns the class of a code.
+func ClassOf(code view.Code) Class {
+	switch code {
+	case view.CodePanic, view.CodeUnexplained:
+		return ClassSuspected
+	case view.CodeBadAggregate, view.CodeBadJSON, view.CodeUnknownType, view.CodeUnknownSchemaVersion, view.CodeMissingField,
+		view.CodeMalformedField, view.CodeVersionOutOfRange, view.CodePlacedAtOutOfRange, view.CodeStampOutOfRange,
+		view.CodeTooLarge, view.CodeRejected:
+		return ClassPoison
+	}
+	return ClassSuspected // of a code that this release does not know
 }
 
 // Lengths in bytes, but for maxQuoted.
@@ -37,6 +61,7 @@ func NewFailure(p *view.Poison) Failure {
 	}
 	return Failure{
 		Stage:       p.Stage,
+		Class:       ClassOf(p.Code),
 		Code:        p.Code,
 		Message:     scrub(cause),
 		Fingerprint: fingerprint(p.Stage, p.Code, cause),

@@ -67,10 +67,15 @@ type Event struct {
 	TraceParent   string           `json:"traceparent,omitempty"`
 }
 
-// Context is who parked the record.
+// Context is who parked the record, and with what.
 type Context struct {
-	Version string `json:"version"`          // of the daemon
-	Worker  string `json:"worker,omitempty"` // owner of the lease
+	Version string   `json:"version"`           // of the daemon
+	Commit  string   `json:"commit,omitempty"`  // git revision that it was built from
+	Config  string   `json:"config,omitempty"`  // digest of the configuration that it started with, without secrets
+	Host    string   `json:"host,omitempty"`    // name of the machine or container
+	Worker  string   `json:"worker,omitempty"`  // owner of the lease
+	Trace   string   `json:"trace,omitempty"`   // id of the trace in which the daemon processed the record
+	Schemas []string `json:"schemas,omitempty"` // event types with schema versions that the view accepted; none if it does not say
 }
 
 // The characters Kinesis allows in a shard id; positions and epochs are decimal numbers.

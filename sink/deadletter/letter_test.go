@@ -35,7 +35,10 @@ func sample() Letter {
 		Failure: NewFailure(&view.Poison{
 			Stage: view.StageValidate, Code: view.CodeMalformedField, Err: errors.New(`currency "EURO": must be three letters`),
 		}),
-		Context:  Context{Version: "1.2.3", Worker: "w1"},
+		Context: Context{
+			Version: "1.2.3", Commit: "d4c1", Config: "0123456789abcdef", Host: "orders-7", Worker: "w1",
+			Trace: "4bf92f3577b34da6a3ce929d0e0e4736", Schemas: []string{"order.paid.v1", "order.placed.v1"},
+		},
 		ParkedAt: time.Date(2026, 11, 20, 23, 30, 1, 0, time.UTC),
 		Payload:  []byte("{\"a\":\"<b>\"}\x00\xff"),
 	}

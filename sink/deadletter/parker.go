@@ -24,8 +24,8 @@ type Config struct {
 	// Log gets a line when letters cannot be written, at most one a minute and kind of failure, and one when a letter
 	// that waited is durable. Nil for none.
 	Log *zap.Logger
-	// Failed is told of every failed attempt to write a letter, with one of the errors of package objects. It is called
-	// by the goroutine that parks and must not block. Nil for none.
+	// Failed is told of every failed attempt to write a letter, with one of the errors of package objects or a
+	// [*ConflictError]. It is called by the goroutine that parks and must not block. Nil for none.
 	Failed func(error)
 }
 
@@ -99,6 +99,7 @@ func (p *Parker) Park(ctx context.Context, l Letter) error {
 			return nil
 		}
 		if _, ok := errors.AsType[*ConflictError](err); ok {
+			p.failed(err)
 			return err
 		}
 		if ctx.Err() != nil {
@@ -125,11 +126,11 @@ func (p *Parker) write(ctx context.Context, l Letter, key string, body []byte) e
 	if err != nil {
 		return err
 	}
-	other, err := Decode(stored)
+	other, err := storedPayload(stored)
 	if err != nil {
 		return &ConflictError{Key: key, Err: err}
 	}
-	if theirs, ours := checksumOf(other.Payload), checksumOf(l.Payload); theirs != ours {
+	if theirs, ours := checksumOf(other), checksumOf(l.Payload); theirs != ours {
 		return &ConflictError{Key: key, Err: fmt.Errorf("stored payload has %d bytes and CRC32C %s, this one %d and %s",
 			theirs.Bytes, theirs.CRC32C, ours.Bytes, ours.CRC32C)}
 	}

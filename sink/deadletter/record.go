@@ -10,7 +10,9 @@ import (
 	"time"
 )
 
-// format is the number of the letter's own part of the record. A release reads all formats up to its own.
+// format is the number of the letter's own part of the record. A release reads all formats up to its own. Members may be
+// added to a format, and readers pass over those they do not know: while a fleet is upgraded, releases meet each other's
+// letters.
 const format = 1
 
 // ContentType of an encoded letter.
@@ -18,7 +20,8 @@ const ContentType = "application/json"
 
 // record is a letter as it is stored: the members of the record Lambda writes for a Kinesis batch that failed for good
 // (https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html), for a batch of this one record,
-// and beside them one member of ours, which Lambda can never come to use for something else.
+// and beside them one member of ours, which Lambda can never come to use for something else. docs/penstock-letter.schema.json
+// describes it for others.
 type record struct {
 	RequestContext  requestContext  `json:"requestContext"`
 	ResponseContext responseContext `json:"responseContext"`
@@ -64,7 +67,12 @@ type group struct {
 	Failure  Failure   `json:"failure"`
 	Attempts Attempts  `json:"attempts"`
 	Context  Context   `json:"context"`
-	Payload  checksum  `json:"payload"`
+	Payload  payload   `json:"payload"`
+}
+
+type payload struct {
+	checksum
+	Preview string `json:"preview"`
 }
 
 type checksum struct {
@@ -103,7 +111,7 @@ func checksumOf(payload []byte) checksum {
 
 // Encode returns the letter as it is stored.
 func (l Letter) Encode() ([]byte, error) {
-	payload, err := l.kinesisEvent()
+	event, err := l.kinesisEvent()
 	if err != nil {
 		return nil, fmt.Errorf("encode letter %s: %w", l.Key(), err)
 	}
@@ -146,12 +154,12 @@ func (l Letter) Encode() ([]byte, error) {
 			Failure:  l.Failure,
 			Attempts: l.Attempts,
 			Context:  l.Context,
-			Payload:  checksumOf(l.Payload),
+			Payload:  payload{checksumOf(l.Payload), l.Preview()},
 		},
-		Payload: payload,
+		Payload: event,
 	}
 	var b bytes.Buffer
-	b.Grow(len(payload) + 8<<10)
+	b.Grow(len(event) + 8<<10)
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ") // people read letters
@@ -195,12 +203,9 @@ func Decode(b []byte) (Letter, error) {
 	if g.Format < 1 || g.Format > format {
 		return Letter{}, fmt.Errorf("decode letter: format %d, this release reads 1 to %d", g.Format, format)
 	}
-	var event kinesisEvent
-	if err := json.Unmarshal([]byte(r.Payload), &event); err != nil {
-		return Letter{}, fmt.Errorf("decode letter %s: payload: %w", g.ID, err)
-	}
-	if n := len(event.Records); n != 1 {
-		return Letter{}, fmt.Errorf("decode letter %s: payload of %d records, want 1", g.ID, n)
+	data, err := r.data()
+	if err != nil {
+		return Letter{}, err
 	}
 	l := Letter{
 		Target:   g.Target,
@@ -210,9 +215,9 @@ func Decode(b []byte) (Letter, error) {
 		Attempts: g.Attempts,
 		Context:  g.Context,
 		ParkedAt: g.ParkedAt,
-		Payload:  event.Records[0].Kinesis.Data,
+		Payload:  data,
 	}
-	if sum := checksumOf(l.Payload); sum != g.Payload {
+	if sum := checksumOf(l.Payload); sum != g.Payload.checksum {
 		return Letter{}, fmt.Errorf("decode letter %s: payload has %d bytes and CRC32C %s, should have %d and %s",
 			g.ID, sum.Bytes, sum.CRC32C, g.Payload.Bytes, g.Payload.CRC32C)
 	}
@@ -220,6 +225,30 @@ func Decode(b []byte) (Letter, error) {
 		return Letter{}, fmt.Errorf("decode letter %s: %w", g.ID, err)
 	}
 	return l, nil
+}
+
+// data returns the payload of the record's event.
+func (r record) data() ([]byte, error) {
+	var event kinesisEvent
+	if err := json.Unmarshal([]byte(r.Payload), &event); err != nil {
+		return nil, fmt.Errorf("decode letter %s: payload: %w", r.Penstock.ID, err)
+	}
+	if n := len(event.Records); n != 1 {
+		return nil, fmt.Errorf("decode letter %s: payload of %d records, want 1", r.Penstock.ID, n)
+	}
+	return event.Records[0].Kinesis.Data, nil
+}
+
+// storedPayload returns the payload of a stored letter of any format, also one that this release does not read: what
+// Lambda's part holds, and where it holds it, does not depend on ours.
+func storedPayload(b []byte) ([]byte, error) {
+	var lambda struct {
+		Payload string `json:"payload"`
+	}
+	if err := json.Unmarshal(b, &lambda); err != nil {
+		return nil, fmt.Errorf("decode letter: %w", err)
+	}
+	return record{Payload: lambda.Payload}.data()
 }
 
 // lambdaTime formats a time as Lambda does in these records.
