@@ -95,7 +95,7 @@ func TestEveryKeyCanBeCompared(t *testing.T) {
 		"cassandra.tls_cert_file": "f", "cassandra.tls_key_file": "f", "cassandra.tls_server_name": "name", "pressure.in_flight": "32MiB", "pressure.target_latency": "50ms", "pressure.min_requests_per_host": "2", "pressure.max_requests_per_host": "8",
 		"pressure.debt_budget": "1GiB", "pressure.debt_floor_percent": "10",
 		"pressure.max_records_per_second": "100",
-		"dead_letters.bucket":             "other", "dead_letters.prefix": "other", "dead_letters.breaker_percent": "6", "dead_letters.breaker_records": "999", "dead_letters.breaker_in_a_row": "99", "telemetry.listen": ":1", "telemetry.admin": ":2",
+		"dead_letters.bucket":             "other", "dead_letters.prefix": "other", "dead_letters.kms_key": "arn:aws:kms:eu-west-1:123456789012:alias/letters", "dead_letters.breaker_percent": "6", "dead_letters.breaker_records": "999", "dead_letters.breaker_in_a_row": "99", "telemetry.listen": ":1", "telemetry.admin": ":2",
 		"telemetry.log_level": "warn", "drain_timeout": "1m",
 	}
 	old := load(t, Sources{Env: requiredByEnvironment})

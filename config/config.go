@@ -10,6 +10,9 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"time"
 )
 
@@ -92,7 +95,8 @@ type Pressure struct {
 type DeadLetters struct {
 	Bucket         string
 	Prefix         string
-	BreakerPercent int // 100: never by share
+	KMSKey         string // empty for the bucket's default encryption
+	BreakerPercent int    // 100: never by share
 	BreakerRecords int
 	BreakerInARow  int
 }
@@ -129,6 +133,19 @@ const (
 )
 
 func (l Layer) String() string { return [...]string{"default", "file", "environment", "flag"}[l] }
+
+// Digest is equal for equal effective settings, whatever layer they come from: 16 hexadecimal digits. It is made without
+// secrets.
+func (c *Config) Digest() string {
+	h := sha256.New()
+	for _, s := range c.Settings() {
+		if s.Key.Type != Hidden {
+			fmt.Fprintf(h, "%s=%q\n", s.Key.Name, s.Value) // never fails
+		}
+	}
+	fmt.Fprintf(h, "revision=%q\n", c.View.Revision)
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
 
 // Origin is where a value comes from. The zero value is a default.
 type Origin struct {

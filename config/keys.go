@@ -186,6 +186,11 @@ var keys = []Key{
 	integer("dead_letters.breaker_in_a_row", "100", Rule{Min: "10", Max: "1000000"},
 		func(c *Config) *int { return &c.DeadLetters.BreakerInARow },
 		"Records of a shard, one after another, that may have letters of one code before its breaker stops it."),
+	text("dead_letters.kms_key", "",
+		Rule{Pattern: `^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]{1,250}$`,
+			Words: "the ARN of a key or alias in AWS KMS, such as arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"},
+		func(c *Config) *string { return &c.DeadLetters.KMSKey },
+		"Key that S3 encrypts dead letters with; without it the bucket's default encryption holds."),
 
 	one(Key{Name: "telemetry.listen", Type: Text, Default: ":9464", Rule: addressRule,
 		Doc: "Address of /livez, /readyz and /metrics; port 0 for one chosen by the kernel."},

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 
 	"penstock/diagnosis"
@@ -40,7 +42,53 @@ func (s *Store) Diagnose(ctx context.Context) []diagnosis.Finding {
 	if _, absent := errors.AsType[*NotFoundError](err); absent {
 		err = nil
 	}
-	return append(findings, s.right("s3:GetObject", err), s.right("s3:PutObject", s.putNothing(ctx)))
+	put := s.right("s3:PutObject", s.putNothing(ctx))
+	findings = append(findings, s.right("s3:GetObject", err), put)
+	if s.kmsKey != "" && put.Level == diagnosis.OK {
+		findings = append(findings, s.diagnoseKey(ctx)...)
+	}
+	return findings
+}
+
+// diagnoseKey finds out whether the key may be used, without an object: S3 asks KMS for a data key when an upload in parts
+// begins, and for its decryption when a part comes
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html). The upload is aborted.
+func (s *Store) diagnoseKey(ctx context.Context) []diagnosis.Finding {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	upload, err := s.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
+		Bucket: &s.bucket, Key: aws.String(s.prefix + checked),
+		ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: &s.kmsKey, BucketKeyEnabled: aws.Bool(true),
+	})
+	generates := s.keyRight(generateKey, err)
+	if err != nil {
+		return []diagnosis.Finding{generates}
+	}
+	_, err = s.client.UploadPart(ctx, &s3.UploadPartInput{
+		Bucket: &s.bucket, Key: aws.String(s.prefix + checked), UploadId: upload.UploadId, PartNumber: aws.Int32(1), Body: bytes.NewReader([]byte{0}),
+	})
+	findings := []diagnosis.Finding{generates, s.keyRight(decrypt, err)}
+	_, err = s.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &s.bucket, Key: aws.String(s.prefix + checked), UploadId: upload.UploadId})
+	if err != nil {
+		f := s.right("s3:AbortMultipartUpload", err)
+		f.Level, f.Found = diagnosis.Warn, "is not allowed: an unfinished upload of one byte was left"
+		f.Do = "allow it to whoever checks, or let a lifecycle rule of the bucket abort unfinished uploads"
+		findings = append(findings, f)
+	}
+	return findings
+}
+
+// keyRight is the finding on a right to the key. S3 may be asked to put objects here already, so a refusal is the key's.
+func (s *Store) keyRight(action string, err error) diagnosis.Finding {
+	name := action + " on " + s.kmsKey
+	if err == nil {
+		return diagnosis.Finding{System: system, Item: "right", Name: name, Level: diagnosis.OK, Found: "is allowed"}
+	}
+	f := s.finding("right", name, action, err)
+	if f.Level == diagnosis.Denied {
+		f.Do = fmt.Sprintf("allow %s on %s to this identity, in the key's policy, too, or correct dead_letters.kms_key", action, s.kmsKey)
+	}
+	return f
 }
 
 // putNothing sends a put that S3 must refuse if it allows it: the body is not the one that the request's Content-MD5
@@ -93,7 +141,7 @@ func (s *Store) right(action string, err error) diagnosis.Finding {
 func (s *Store) finding(item, name, action string, err error) diagnosis.Finding {
 	f := diagnosis.Finding{System: system, Item: item, Name: name, Level: diagnosis.Unreachable, Found: err.Error(),
 		Do: "see whether S3 answers at its endpoint from here (AWS_ENDPOINT_URL_S3, AWS_REGION), and check again"}
-	if code, status := answer(err); status == http.StatusForbidden || status == http.StatusUnauthorized || classes[code] == Fatal {
+	if code, status := answer(err); status == http.StatusForbidden || status == http.StatusUnauthorized || classes[code] == Fatal || strings.HasPrefix(code, kmsCodes) {
 		said := code // a HEAD request's answer says no more
 		if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorMessage() != "" {
 			said = api.ErrorMessage()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -93,8 +94,26 @@ func (s *Store) failed(op, key string, err error) error {
 	case op == "get" && code == "NoSuchKey":
 		return &NotFoundError{Location: location, Err: err}
 	}
-	return &Error{Op: op, Location: location, Class: classify(code, status, err), Code: code, Err: err}
+	return &Error{Op: op, Location: location, Class: classify(code, status, err), Code: code, Err: s.blameKey(op, code, status, err)}
 }
+
+// blameKey says that a key of AWS KMS may be what a request was refused for. S3's code for a key that the identity may not
+// use is that of any other missing right.
+func (s *Store) blameKey(op, code string, status int, err error) error {
+	action, used := map[string]string{"put": generateKey, "get": decrypt}[op]
+	if s.kmsKey == "" || !used || status != http.StatusForbidden && !strings.HasPrefix(code, kmsCodes) {
+		return err
+	}
+	return fmt.Errorf("with dead_letters.kms_key this takes %s on %s, too: %w", action, s.kmsKey, err)
+}
+
+// Rights that S3 needs of its caller for objects that are encrypted with a key of AWS KMS
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html), and how its codes for such keys begin.
+const (
+	generateKey = "kms:GenerateDataKey"
+	decrypt     = "kms:Decrypt"
+	kmsCodes    = "KMS."
+)
 
 // answer returns what S3 said: its code and the HTTP status, both zero if there was no answer.
 func answer(err error) (code string, status int) {
@@ -119,6 +138,8 @@ var classes = map[string]Class{
 	"RequestTimeout":               Transient, // a 400: the body did not arrive in time
 	"IncompleteBody":               Transient,
 	"BadDigest":                    Transient, // damaged on the way
+	"XAmzContentSHA256Mismatch":    Transient, // the same, found by the signature
+	"XAmzContentChecksumMismatch":  Transient, // the same, found by the checksum
 	"ConditionalRequestConflict":   Transient, // a 409: another writer of the key is at work
 	"OperationAborted":             Transient,
 	"NoSuchBucket":                 Fatal,
@@ -129,14 +150,14 @@ var classes = map[string]Class{
 	"ExpiredToken":                 Fatal,
 	"InvalidToken":                 Fatal,
 	"RequestTimeTooSkewed":         Fatal, // this machine's clock is off
-	"KMS.DisabledException":        Fatal,
-	"KMS.NotFoundException":        Fatal,
-	"KMS.InvalidStateException":    Fatal,
 }
 
 func classify(code string, status int, err error) Class {
 	if class, ok := classes[code]; ok {
 		return class
+	}
+	if strings.HasPrefix(code, kmsCodes) { // a key that is disabled, deleted, or not for this
+		return Fatal
 	}
 	switch {
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:

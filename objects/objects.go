@@ -3,7 +3,8 @@
 // The guarantee is that an object, once written, is never replaced: [Store.PutOnce] sends If-None-Match: *, which S3
 // answers with 412 when the key is taken, and the caller learns so from an [*ExistsError]. A request that timed out may
 // have been carried out all the same; repeating it is safe, and the 412 that may then follow is settled by comparing
-// what is stored with what was to be stored. Bodies travel with a CRC32 that S3 checks before it answers.
+// what is stored with what was to be stored. Bodies travel with a CRC-32C, which S3 checks before it answers, keeps, and
+// returns with the object: [Store.Get] holds what it received against it.
 //
 // The package is the only importer of the S3 client and the only place where its errors are looked into: every error
 // leaves as an [*ExistsError], a [*NotFoundError] or an [*Error] with its class.
@@ -32,6 +33,9 @@ type Config struct {
 	// Prefix stands before every key, with a slash between; callers never see it. Without slashes at its ends, and
 	// empty for none.
 	Prefix string
+	// KMSKey is the ARN of the key or alias in AWS KMS that S3 encrypts what is put with (SSE-KMS). Empty: the bucket's own
+	// default decides.
+	KMSKey string
 	// Attempts bounds the requests sent for one operation, 3 if zero. Callers with a retry loop of their own use 1.
 	Attempts int
 	// Timeout bounds one operation with all its attempts, and one page of a listing; 30 s if zero.
@@ -46,6 +50,7 @@ type Store struct {
 	client  *s3.Client
 	bucket  string
 	prefix  string // empty, or ending in a slash
+	kmsKey  string // empty for the bucket's default
 	timeout time.Duration
 }
 
@@ -82,7 +87,7 @@ func New(conf aws.Config, c Config) (*Store, error) {
 		// Objects of other writers may have no checksum. That is no news for our log, let alone in the SDK's format.
 		o.DisableLogOutputChecksumValidationSkipped = true
 	})
-	s := &Store{client: client, bucket: c.Bucket, timeout: cmp.Or(c.Timeout, 30*time.Second)}
+	s := &Store{client: client, bucket: c.Bucket, kmsKey: c.KMSKey, timeout: cmp.Or(c.Timeout, 30*time.Second)}
 	if c.Prefix != "" {
 		s.prefix = c.Prefix + "/"
 	}
@@ -97,14 +102,19 @@ func (s *Store) Location(key string) string { return "s3://" + s.bucket + "/" + 
 func (s *Store) PutOnce(ctx context.Context, key string, body []byte, contentType string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	_, err := s.client.PutObject(ctx, &s3.PutObjectInput{
+	in := &s3.PutObjectInput{
 		Bucket:            &s.bucket,
 		Key:               aws.String(s.prefix + key),
 		Body:              bytes.NewReader(body),
 		ContentType:       &contentType,
 		IfNoneMatch:       aws.String("*"),
-		ChecksumAlgorithm: types.ChecksumAlgorithmCrc32,
-	})
+		ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c,
+	}
+	if s.kmsKey != "" {
+		// With a bucket key S3 asks KMS once in a while and not for every object.
+		in.ServerSideEncryption, in.SSEKMSKeyId, in.BucketKeyEnabled = types.ServerSideEncryptionAwsKms, &s.kmsKey, aws.Bool(true)
+	}
+	_, err := s.client.PutObject(ctx, in)
 	if err != nil {
 		return s.failed("put", key, err)
 	}

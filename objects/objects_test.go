@@ -180,6 +180,8 @@ func TestAnswersAreClassified(t *testing.T) {
 		{"NoSuchBucket", 404, objects.Fatal},
 		{"PermanentRedirect", 301, objects.Fatal},
 		{"KMS.DisabledException", 400, objects.Fatal},
+		{"KMS.KMSInvalidStateException", 400, objects.Fatal},
+		{"KMS.ThrottlingException", 400, objects.Overload},
 		{"KeyTooLongError", 400, objects.Unknown},
 		{"NeverHeardOf", 418, objects.Unknown},
 	} {
@@ -206,7 +208,7 @@ func TestAnswersAreClassified(t *testing.T) {
 func TestDamagedAnswersAreTransient(t *testing.T) {
 	for name, header := range map[string]http.Header{
 		"cut":   {"Content-Length": {"10"}},
-		"wrong": {"X-Amz-Checksum-Crc32": {"AAAAAA=="}},
+		"wrong": {"X-Amz-Checksum-Crc32c": {"AAAAAA=="}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -248,7 +250,8 @@ func TestOfWritersAtOnceOneWins(t *testing.T) {
 func TestRequestsCarryConditionAndChecksum(t *testing.T) {
 	var requests atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/b/p/k" || r.Header.Get("If-None-Match") != "*" || r.Header.Get("X-Amz-Checksum-Crc32") == "" ||
+		if r.URL.Path != "/b/p/k" || r.Header.Get("If-None-Match") != "*" || r.Header.Get("X-Amz-Checksum-Crc32c") != "KXvQqg==" ||
+			r.Header.Get("X-Amz-Server-Side-Encryption") != "" ||
 			r.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("path %s, header %v", r.URL.Path, r.Header)
 		}

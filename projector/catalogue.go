@@ -79,6 +79,7 @@ const (
 	letters
 	newFingerprints
 	letterFailures
+	letterConflicts
 	breakerState
 
 	checkpointLag
@@ -257,6 +258,9 @@ var catalogue = [instruments]Instrument{
 	letterFailures: {Name: "penstock.dlq.write_failures", Kind: Counter,
 		Meaning:  "Failed attempts to write a dead letter; the shard waits.",
 		Question: "Does a shard stand still because S3 does not take its letter?"},
+	letterConflicts: {Name: "penstock.dlq.conflicts", Kind: Counter,
+		Meaning:  "Attempts to write a dead letter under a key that holds another payload, or a letter that cannot be read; the shard stands still.",
+		Question: "Do two records claim one position of the stream, or is a stored letter damaged? Somebody has to look."},
 	breakerState: {Name: "penstock.breaker.state", Kind: Gauge, Attributes: []string{streamAttribute, shardAttribute, stateAttribute}, sampled: true,
 		Meaning:  "1 for the state that a shard's breaker is in, 0 for the others: counting, tripped (the shard is not read), lifted (by an operator, for a while; nothing is counted).",
 		Question: "Does a shard stand still because too many of its events are poison? projector shards list says why, and what lifts it."},

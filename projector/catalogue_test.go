@@ -21,6 +21,7 @@ import (
 	sdk "go.opentelemetry.io/otel/sdk/metric"
 
 	"penstock/checkpoint"
+	"penstock/sink/deadletter"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md anew")
@@ -205,7 +206,7 @@ func TestWhatIsMeasuredIsInTheCatalogue(t *testing.T) {
 		d := w.join()
 		d.metrics.Wrote("10.0.0.1:9042", 0, nil)
 		d.metrics.Wrote("10.0.0.1:9042", 0, context.DeadlineExceeded)
-		d.metrics.LetterFailed(nil)
+		d.metrics.LetterFailed(&deadletter.ConflictError{})
 		d.metrics.progressFailed()
 		d.metrics.lease(leaseEvent{Kind: leaseLost})
 		w.await(w.settled, time.Minute)

@@ -72,7 +72,7 @@ func of(pairs ...string) metric.MeasurementOption {
 
 // begin makes counters of failures start at 0: of one that only appears with the first failure, the increase is missed.
 func (x *Metrics) begin() {
-	for _, i := range []instrument{letterFailures, newFingerprints, lostLeases, losses, progressFailures, recordsForeign, subscriptions} {
+	for _, i := range []instrument{letterFailures, letterConflicts, newFingerprints, lostLeases, losses, progressFailures, recordsForeign, subscriptions} {
 		x.made.counters[i].Add(context.Background(), 0)
 	}
 	for _, why := range stream.Endings() {
@@ -355,7 +355,12 @@ func (w write) labels() []metric.RecordOption {
 }
 
 // LetterFailed notes a failed attempt to write a dead letter.
-func (x *Metrics) LetterFailed(error) { x.made.counters[letterFailures].Add(context.Background(), 1) }
+func (x *Metrics) LetterFailed(err error) {
+	x.made.counters[letterFailures].Add(context.Background(), 1)
+	if _, ok := errors.AsType[*deadletter.ConflictError](err); ok {
+		x.made.counters[letterConflicts].Add(context.Background(), 1)
+	}
+}
 
 // lease notes an event in the life of a lease.
 func (x *Metrics) lease(e leaseEvent) {

@@ -29,8 +29,9 @@ import (
 
 // Config configures a [Projector].
 type Config struct {
-	Worker     string // unique to this process: see [NewWorkerID]
-	Version    string // of the program, for dead letters
+	Worker     string             // unique to this process: see [NewWorkerID]
+	Version    string             // of the program, for dead letters
+	Context    deadletter.Context // what else they say of this process; what it leaves open is filled in
 	View       view.View
 	Generation view.Generation
 	Start      stream.Start             // where shards without a checkpoint begin
@@ -373,6 +374,11 @@ func (p *Projector) breaker(l *lease, told *progress, log *zap.Logger) *breaker 
 
 // letter returns what all dead letters of a shard have in common.
 func (p *Projector) letter(shard string) deadletter.Letter {
+	by := p.config.Context
+	by.Version, by.Worker = p.config.Version, p.config.Worker
+	if v, ok := p.config.View.(interface{ Types() []string }); ok && by.Schemas == nil {
+		by.Schemas = v.Types()
+	}
 	return deadletter.Letter{
 		Target: deadletter.Target{View: p.config.View.Name(), Revision: p.config.View.Revision(), Generation: p.config.Generation},
 		Source: deadletter.Source{
@@ -381,6 +387,6 @@ func (p *Projector) letter(shard string) deadletter.Letter {
 			Epoch:  strconv.FormatInt(p.deps.Description.Created.Unix(), 10),
 			Shard:  shard,
 		},
-		Context: deadletter.Context{Version: p.config.Version, Worker: p.config.Worker},
+		Context: by,
 	}
 }

@@ -384,10 +384,8 @@ func (s *shard) park(work context.Context, r refusal) error {
 	letter.Source.Arrival = r.record.Arrival
 	letter.Event = deadletter.Event(r.poison.Event)
 	letter.Failure = deadletter.NewFailure(r.poison)
-	if r.poison.Tries > 0 {
-		letter.Attempts.Add(r.refusedAt, r.poison.Err)
-		letter.Attempts.Count = r.poison.Tries
-	}
+	letter.Attempts = attempts(r)
+	letter.Context.Trace = r.record.batch.trace()
 	if p, ok := errors.AsType[*panicError](r.poison); ok {
 		letter.Failure.Stack = string(p.stack)
 	}
@@ -417,6 +415,26 @@ func (s *shard) park(work context.Context, r refusal) error {
 		zap.String("code", string(r.poison.Code)), zap.String("letter", path.Join(s.letters, letter.Key())))
 	r.record.forget()
 	return nil
+}
+
+// attempts tells what was tried. Not every failed attempt left its cause: those that no record is to blame for are counted
+// only.
+func attempts(r refusal) (a deadletter.Attempts) {
+	if r.poison.Tries == 0 {
+		return a
+	}
+	causes := r.poison.Causes
+	if len(causes) == 0 {
+		causes = []error{r.poison.Err}
+	}
+	for _, cause := range causes {
+		a.Add(r.refusedAt, cause)
+	}
+	a.Count = r.poison.Tries
+	if !r.poison.First.IsZero() {
+		a.First = r.poison.First
+	}
+	return a
 }
 
 // standstill is the pause before a letter that was refused for good is tried again.

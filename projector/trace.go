@@ -93,6 +93,14 @@ func links(records []record) []trace.Link {
 	return out
 }
 
+// trace returns the id of the span's trace, empty if there is none.
+func (p *processing) trace() string {
+	if p == nil || !p.span.SpanContext().HasTraceID() {
+		return ""
+	}
+	return p.span.SpanContext().TraceID().String()
+}
+
 // settled notes that a record has its outcome, or why it has none.
 func (p *processing) settled(err error) {
 	if p == nil {

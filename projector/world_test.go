@@ -67,6 +67,7 @@ type world struct {
 	clock      func() checkpoint.Clock // of the daemons; nil: nothing is known of it
 	load       func(time.Time) Load    // of their writers; nil: it is not measured
 	tracer     trace.Tracer
+	parker     func(*daemon) Parker // of a daemon; nil: one in memory
 
 	mu      sync.Mutex // never held while waiting
 	rng     *rand.Rand
@@ -140,7 +141,7 @@ func newWorld(t *testing.T, seed uint64, shards int32) *world {
 	w := &world{
 		t: t, start: time.Now(), server: server, items: &storetest.Items{}, over: make(chan struct{}),
 		stream: stream.New(server.AWS(), "stock", zap.NewNop()), client: kinesis.NewFromConfig(server.AWS()),
-		inFlight: 1 << 20, latency: 300 * time.Millisecond, meter: noop.NewMeterProvider().Meter(""), rng: rand.New(rand.NewPCG(seed, 2)),
+		log: zap.NewNop(), inFlight: 1 << 20, latency: 300 * time.Millisecond, meter: noop.NewMeterProvider().Meter(""), rng: rand.New(rand.NewPCG(seed, 2)),
 		kinds: map[string]kind{}, facts: map[position]*fact{}, order: map[string][]checkpoint.Sequence{}, checked: map[string]int{},
 		newest: map[string]checkpoint.Sequence{}, coming: map[*view.Mutation]position{},
 		rows: map[string][]view.Cell{}, want: map[string][]view.Cell{}, letters: map[string]string{}, claims: map[string]time.Time{},
@@ -323,10 +324,14 @@ func (w *world) join() *daemon {
 	if w.plant == newestAsWatermark {
 		leases = eager{leases, w}
 	}
+	var parker Parker = memoryParker{w, d}
+	if w.parker != nil {
+		parker = w.parker(d)
+	}
 	d.Projector, err = New(
 		Config{Worker: d.name, Version: "test", View: watched{world: w}, Generation: 1, Failover: failover, InFlight: w.inFlight, MaxRecords: w.maxRecords, Breaker: w.breaker, Drain: time.Minute, Log: gocmp.Or(w.log, zap.NewNop())},
 		Dependencies{Stream: w.stream, Description: w.found, Consumer: w.reader, Leases: leases, State: w.items.As(d.name), Clock: w.clock,
-			Writer: memoryWriter{w, d}, Parker: memoryParker{w, d}, Progress: memoryProgress{w, d}, Metrics: metrics, Load: w.load, Tracer: w.tracer})
+			Writer: memoryWriter{w, d}, Parker: parker, Progress: memoryProgress{w, d}, Metrics: metrics, Load: w.load, Tracer: w.tracer})
 	if err != nil {
 		w.t.Fatal(err)
 	}

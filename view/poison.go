@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Stage is where on its way a record was found to be poison.
@@ -59,7 +60,11 @@ type Poison struct {
 	Code  Code
 	Event Event // as much as was decoded before the fault
 	Tries int   // how often it was sent to Cassandra before it was given up
-	Err   error // names field, value and rule, in words an operator can act on
+	// First is when the first of the tries failed, and Causes what they were refused for, the first of them; both are zero
+	// without tries.
+	First  time.Time
+	Causes []error
+	Err    error // names field, value and rule, in words an operator can act on
 }
 
 func (p *Poison) Error() string { return fmt.Sprintf("%s: %s: %v", p.Stage, p.Code, p.Err) }

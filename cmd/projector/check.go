@@ -35,7 +35,7 @@ func checkCommand() *cobra.Command {
 		Long: `Check connects to Kinesis, DynamoDB, S3 and Cassandra with the configured identity and looks at all that
 the daemon needs: the stream, the tables, the bucket, the view's keyspace and tables, the rights to use
 them, and settings of the servers that would hurt. It changes nothing: rights are asked for by calls
-that read, or that cannot apply.
+that read, that cannot apply, or that are taken back (an upload to S3, where a key of KMS is to be used).
 
 The exit code is 0 when a daemon can start, with warnings or without; 4 when a system does not answer;
 6 when something would lose or mix data; 7 when something is missing, different or not allowed. Where
@@ -76,7 +76,7 @@ func check(ctx context.Context, conf *config.Config, v view.View) ([]diagnosis.F
 		return nil, err
 	}
 	source := stream.New(awsConf, conf.Kinesis.StreamName(), log)
-	bucket, err := objects.New(awsConf, objects.Config{Bucket: conf.DeadLetters.Bucket, Prefix: conf.DeadLetters.Prefix, Attempts: 1})
+	bucket, err := objects.New(awsConf, objects.Config{Bucket: conf.DeadLetters.Bucket, Prefix: conf.DeadLetters.Prefix, KMSKey: conf.DeadLetters.KMSKey, Attempts: 1})
 	if err != nil {
 		return nil, err
 	}

@@ -163,6 +163,7 @@ func run(fetch, work context.Context, conf *config.Config, v view.View, reload *
 	p, err := projector.New(projector.Config{
 		Worker:     worker,
 		Version:    cli.Version(),
+		Context:    deadletter.Context{Commit: commit(), Config: conf.Digest(), Host: hostname()},
 		View:       v,
 		Generation: generation,
 		Start:      stream.Start{At: conf.Kinesis.Start.At},
@@ -281,7 +282,7 @@ func connect(ctx context.Context, conf *config.Config, v view.View, log *zap.Log
 	p := &parts{stream: stream.New(awsConf, conf.Kinesis.StreamName(), log), dynamo: leasetable.NewClient(awsConf)}
 	p.leases, p.state = tables(p.dynamo, conf)
 	// One attempt each: the parker repeats, and knows for how long.
-	p.bucket, err = objects.New(awsConf, objects.Config{Bucket: conf.DeadLetters.Bucket, Prefix: conf.DeadLetters.Prefix, Attempts: 1})
+	p.bucket, err = objects.New(awsConf, objects.Config{Bucket: conf.DeadLetters.Bucket, Prefix: conf.DeadLetters.Prefix, KMSKey: conf.DeadLetters.KMSKey, Attempts: 1})
 	if err != nil {
 		return nil, err
 	}

@@ -5,8 +5,10 @@ package objectstest
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
@@ -35,11 +37,29 @@ func Start(t testing.TB, buckets ...string) *Server {
 			t.Fatalf("create bucket %s: %v", b, err)
 		}
 	}
-	s := &Server{t: t, handler: gofakes3.New(backend).Server(), address: "127.0.0.1:0"}
+	s := &Server{t: t, handler: known(gofakes3.New(backend).Server()), address: "127.0.0.1:0"}
 	s.Up()
 	t.Cleanup(s.Down)
 	return s
 }
+
+// known refuses requests of other keys than the server's own, which gofakes3 does not look at. It believes that the signature
+// is right.
+func known(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get("Authorization"), " Credential="+keyID+"/") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/xml")
+		w.WriteHeader(http.StatusForbidden)
+		if r.Method != http.MethodHead {
+			_, _ = io.WriteString(w, `<Error><Code>InvalidAccessKeyId</Code><Message>The AWS access key ID is not known here.</Message></Error>`)
+		}
+	})
+}
+
+const keyID = "test"
 
 // Up listens again after Down, on the same port.
 func (s *Server) Up() {
@@ -73,7 +93,7 @@ func (s *Server) AWS() aws.Config {
 		Region:       "us-east-1",
 		BaseEndpoint: aws.String(s.URL()),
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}, nil
+			return aws.Credentials{AccessKeyID: keyID, SecretAccessKey: "test"}, nil
 		}),
 	}
 }

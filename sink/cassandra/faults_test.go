@@ -293,7 +293,7 @@ func TestPoisonInTheMiddleOfAnOutageIsTheOnlyOneRefused(t *testing.T) {
 						switch {
 						case refused != (i == 7):
 							t.Errorf("record %d: %v", i, err)
-						case refused && (p.Stage != view.StageWrite || p.Tries < 2):
+						case refused && (p.Stage != view.StageWrite || p.Tries < 2 || p.First.Before(began) || len(p.Causes) == 0 || len(p.Causes) > p.Tries):
 							t.Errorf("refused as %+v", p)
 						case !refused && err != nil:
 							t.Errorf("record %d: %v", i, err)

@@ -68,14 +68,43 @@ type request struct {
 
 	// The worker's that has the request, or the gate's while it waits.
 	from       *sink.Source
-	attempts   int   // made so far
-	failures   int   // of these, since the last that ended with an answer about the request itself
-	refusals   int   // in a row, for reasons that may be a record's
-	suspicion  error // such a refusal: what is sent now is the row without its values, which decides whose fault it was
-	retrial    bool  // the row without its values got through: a further refusal is the record's fault
-	failedAt   *host // nil for none
+	attempts   int      // made so far
+	failures   int      // of these, since the last that ended with an answer about the request itself
+	refusals   int      // in a row, for reasons that may be a record's
+	suspicion  error    // such a refusal: what is sent now is the row without its values, which decides whose fault it was
+	retrial    bool     // the row without its values got through: a further refusal is the record's fault
+	history    *history // nil before the first failure
+	failedAt   *host    // nil for none
 	repetition adaptive.Kind
 	due        time.Time // when the back-off is over
+}
+
+// history is what a letter tells of attempts that failed.
+type history struct {
+	first  time.Time
+	causes []error // refusals that may be a record's fault, the first maxCauses
+}
+
+// maxCauses is enough for each of unknownTries and what decides whose fault it was.
+const maxCauses = 2 * unknownTries
+
+// note keeps a failed attempt for the letter that may come of it.
+func (r *request) note(now time.Time, disposition sink.Disposition, err error) {
+	if r.history == nil {
+		r.history = &history{first: now}
+	}
+	refused := disposition == sink.Poison || disposition == sink.Unknown
+	if refused && len(r.history.causes) < maxCauses {
+		r.history.causes = append(r.history.causes, err)
+	}
+}
+
+// copied is the history of a request that was taken out of another.
+func (h *history) copied() *history {
+	if h == nil {
+		return nil
+	}
+	return &history{first: h.first, causes: slices.Clone(h.causes)}
 }
 
 // partition is the mutations of a partition in a plan, or as many of them as fit in a request.
@@ -234,7 +263,7 @@ func (r *request) split() []*request {
 		key := p.mutation.Key[:len(p.table.Partition)]
 		out[i] = &request{
 			ctx: r.ctx, from: r.from, token: tokenOf(appendRoutingKey(nil, key)), parts: r.parts[i : i+1 : i+1],
-			size: p.mutation.Size(), attempts: r.attempts, refusals: r.refusals,
+			size: p.mutation.Size(), attempts: r.attempts, refusals: r.refusals, history: r.history.copied(),
 		}
 	}
 	return out

@@ -231,6 +231,7 @@ func (w *worker) send(f flight) {
 func (w *worker) failed(f flight, outcome adaptive.Outcome, err error) {
 	r := f.request
 	disposition := classify(err)
+	r.note(time.Now(), disposition, err)
 	switch disposition {
 	case sink.Poison, sink.Unknown:
 		if r.retrial {
@@ -340,7 +341,11 @@ func (r *request) blame(fault, cause error) {
 	if classify(cause) == sink.Unknown {
 		code = view.CodeUnexplained
 	}
-	r.settle(&view.Poison{Stage: view.StageWrite, Code: code, Tries: r.attempts, Err: fmt.Errorf("write %s: %w", r, fault)})
+	p := &view.Poison{Stage: view.StageWrite, Code: code, Tries: r.attempts, Err: fmt.Errorf("write %s: %w", r, fault)}
+	if r.history != nil {
+		p.First, p.Causes = r.history.first, r.history.causes
+	}
+	r.settle(p)
 }
 
 // execute sends statements as one UNLOGGED batch, or one by one. Part of a batch may be applied and the rest not: what failed is

@@ -76,7 +76,13 @@ var (
 	uuids        = regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)
 	hexadecimals = regexp.MustCompile(`(?i)\b(?:0x[0-9a-f]+|[0-9a-f]*[0-9][0-9a-f]*)\b`) // with at least one digit: "added" is a word
 	digits       = regexp.MustCompile(`[0-9]+`)
-	spaces       = regexp.MustCompile(`\s+`)
+	timestamps   = regexp.MustCompile(`\b[0-9]{4,}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})`)
+	// What quotes do not mark as a value where a cause has one ("field: value: rule"): arrays, objects, text that was cut.
+	values = regexp.MustCompile(`: (?:[\[{].*[\]}…]|"(?:[^"\\]|\\.)*\\?…|true|false|null): `)
+	// What the above leave of a number with a sign, a fraction or an exponent, or of a date.
+	signs  = regexp.MustCompile(`\B[-+]\?`)
+	runs   = regexp.MustCompile(`\?(?:\.?\?)*…?`)
+	spaces = regexp.MustCompile(`\s+`)
 )
 
 func fingerprint(stage view.Stage, code view.Code, cause string) string {
@@ -87,11 +93,14 @@ func fingerprint(stage view.Stage, code view.Code, cause string) string {
 // normalise leaves of a cause what all failures of that cause have in common.
 func normalise(cause string) string {
 	s := cut(cause, maxCause)
+	s = values.ReplaceAllString(s, ": ?: ")
 	s = doubleQuoted.ReplaceAllString(s, "?")
 	s = singleQuoted.ReplaceAllString(s, "$1?")
 	s = uuids.ReplaceAllString(s, "?")
+	s = timestamps.ReplaceAllString(s, "?")
 	s = hexadecimals.ReplaceAllString(s, "?")
 	s = digits.ReplaceAllString(s, "?")
+	s = runs.ReplaceAllString(signs.ReplaceAllString(s, "?"), "?")
 	return strings.ToLower(strings.TrimSpace(spaces.ReplaceAllString(s, " ")))
 }
 

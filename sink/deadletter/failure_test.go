@@ -32,7 +32,13 @@ func TestFingerprintsAreStableOverReleases(t *testing.T) {
 func TestFailuresOfOneCauseHaveOneFingerprint(t *testing.T) {
 	for _, causes := range [][]string{
 		{`currency "EURO": must be three letters`, `currency "": must be three letters`, `currency "a \"b\" c": must be three letters`},
-		{`version 0: must be 1 to 1000000`, `version 1000001: must be 1 to 1000000`},
+		{`version 0: must be 1 to 1000000`, `version 1000001: must be 1 to 1000000`, `version -1: must be 1 to 1000000`},
+		{`/data/version: 7.0: must be an integer`, `/data/version: 7e0: must be an integer`, `/data/version: -1.5e-10: must be an integer`},
+		{`/data/customer_id: 1: must be text`, `/data/customer_id: {"a": {"b": [1, 2]}}: must be text`, `/data/customer_id: [null, {"a…: must be text`,
+			`/data/customer_id: true: must be text`, `/data/customer_id: 12345678…: must be text`},
+		{`/id: "e": must be "1.0"`, `/id: "éééé…: must be "1.0"`, `/id: "a \"b…: must be "1.0"`, `/id: "a \…: must be "1.0"`},
+		{`placed_at: 1999-12-31T23:59:59.999999Z: must not be before 2000-01-01`, `placed_at: 1970-01-01T00:00:00Z: must not be before 2000-01-01`,
+			`placed_at: 1970-01-01T00:00:00.5+01:00: must not be before 2000-01-01`},
 		{`order 0f9a5d1e-7d0e-4c6b-9a3c-2f1f6b8d4c11: unknown`, `order FFFFFFFF-7d0e-4c6b-9a3c-2f1f6b8d4c11: unknown`},
 		{`invalid character '}' after object key`, `invalid character 'x' after object key`},
 		{"panic at 0xc000123456 [running 17]", "panic at 0xdeadbeef0000 [running 3]"},
@@ -53,6 +59,9 @@ func TestOtherCausesHaveOtherFingerprints(t *testing.T) {
 	for _, p := range []*view.Poison{
 		poison("currency is missing"),
 		poison("customer_id is missing"),
+		poison("/data/lines/0/sku: 1: must be text"),
+		poison("/data/lines/0/name: 1: must be text"),
+		poison("/data/lines/0/sku: {}: must be text [once]"),
 		poison("it doesn't fit and can't be cut"),
 		poison("it doesn't hold and can't be cut"), // apostrophes are no quotes
 		{Stage: view.StageDecode, Code: view.CodeMalformedField, Err: errors.New("currency is missing")},

@@ -4,12 +4,19 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -188,7 +195,12 @@ func TestLetterThatVanishesIsWrittenAgain(t *testing.T) {
 
 func TestAnotherPayloadUnderOneKeyIsAConflict(t *testing.T) {
 	store := &memory{}
-	p := New(Config{}, store)
+	told := 0
+	p := New(Config{Failed: func(err error) {
+		if _, ok := errors.AsType[*ConflictError](err); ok {
+			told++
+		}
+	}}, store)
 	if err := p.Park(t.Context(), sample()); err != nil {
 		t.Fatal(err)
 	}
@@ -198,9 +210,80 @@ func TestAnotherPayloadUnderOneKeyIsAConflict(t *testing.T) {
 	if !ok || conflict.Key != other.Key() {
 		t.Errorf("got %v, want a conflict", conflict)
 	}
+	for _, part := range []string{"<b>", "other\""} {
+		if strings.Contains(conflict.Error(), part) {
+			t.Errorf("%v holds a part of a payload", conflict)
+		}
+	}
 	store.objects[sample().Key()] = []byte("not a letter")
 	if _, ok := errors.AsType[*ConflictError](p.Park(t.Context(), sample())); !ok {
 		t.Error("a damaged letter passed for this one")
+	}
+	if told != 2 {
+		t.Errorf("%d of 2 conflicts were told", told)
+	}
+}
+
+// While a fleet is upgraded, or after it was set back, releases find letters of each other.
+func TestALetterOfALaterReleaseWithThisPayloadIsThisLetter(t *testing.T) {
+	stored, err := sample().Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := bytes.Replace(stored, []byte(`"format": 1`), []byte(`"format": 2, "added": {}`), 1)
+	if _, err := Decode(later); err == nil {
+		t.Fatal("the format is not another one")
+	}
+	store := &memory{objects: map[string][]byte{sample().Key(): later}}
+	p := New(Config{}, store)
+	if err := p.Park(t.Context(), sample()); err != nil {
+		t.Error(err)
+	}
+	other := sample()
+	other.Payload = []byte("other")
+	if _, ok := errors.AsType[*ConflictError](p.Park(t.Context(), other)); !ok {
+		t.Error("another payload passed for the later release's")
+	}
+}
+
+// A key that may not be used is waited for and told, with what is to be allowed; when it is, the letter is written.
+func TestParkWaitsForADeniedKeyAndSaysWhichRightIsMissing(t *testing.T) {
+	const key = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+	var allowed atomic.Bool
+	var puts atomic.Int32
+	s3 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		puts.Add(1)
+		if r.Header.Get("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id") != key {
+			t.Errorf("header %v", r.Header)
+		}
+		if !allowed.Load() {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, `<Error><Code>AccessDenied</Code><Message>not authorized to perform: kms:GenerateDataKey</Message></Error>`)
+		}
+	}))
+	defer s3.Close()
+	store, err := objects.New(aws.Config{Region: "us-east-1", BaseEndpoint: &s3.URL,
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}, objects.Config{Bucket: "letters", KMSKey: key, Attempts: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zap.InfoLevel)
+	p := New(Config{Log: zap.New(core), Failed: func(err error) {
+		if objects.ClassOf(err) != objects.Fatal {
+			t.Errorf("failed with %v", err)
+		}
+		allowed.Store(true) // from the second attempt on
+	}}, store)
+	if err := p.Park(t.Context(), sample()); err != nil {
+		t.Fatal(err)
+	}
+	if puts.Load() != 2 {
+		t.Errorf("%d puts", puts.Load())
+	}
+	said := logs.FilterMessage("dead letters cannot be written: the shard waits until this is put right").All()
+	if len(said) != 1 || said[0].Level != zap.ErrorLevel || !strings.Contains(fmt.Sprint(said[0].ContextMap()["error"]), "kms:GenerateDataKey on "+key) {
+		t.Errorf("logged %v", logs.All())
 	}
 }
 

@@ -88,7 +88,7 @@ func (p *previewer) members(depth int) error {
 		if err != nil {
 			return err
 		}
-		name := token.String() // the token is void after the next call
+		name := token.String()                         // the token is void after the next call
 		if p.json.PeekKind() == jsontext.KindInvalid { // no value follows: it may be one, of an array that was damaged
 			_, err := p.json.ReadToken()
 			return err
