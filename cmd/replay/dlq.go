@@ -180,7 +180,7 @@ func openDesk(c *cobra.Command, s *cli.Settings) (*desk, error) {
 	if err := conf.CheckRegion(awsConf.Region); err != nil {
 		return nil, err
 	}
-	bucket, err := objects.New(awsConf, objects.Config{Bucket: conf.DeadLetters.Bucket, Prefix: conf.DeadLetters.Prefix, Attempts: attempts})
+	bucket, err := objects.New(awsConf, objects.Config{Bucket: conf.DeadLetters.Bucket, Prefix: conf.DeadLetters.Prefix, KMSKey: conf.DeadLetters.KMSKey, Attempts: attempts})
 	if err != nil {
 		return nil, err
 	}
