@@ -107,26 +107,6 @@ func TestMissingObjectIsNotFound(t *testing.T) {
 	}
 }
 
-func TestMissingBucketIsFatal(t *testing.T) {
-	store := objectstest.Start(t).Store("absent", "p")
-	_, getErr := store.Get(t.Context(), "k")
-	var listErr error
-	for _, err := range store.List(t.Context(), "") {
-		listErr = err
-	}
-	for op, err := range map[string]error{
-		"check": store.CheckBucket(t.Context()),
-		"put":   store.PutOnce(t.Context(), "k", []byte("x"), "text/plain"),
-		"get":   getErr,
-		"list":  listErr,
-	} {
-		e, ok := errors.AsType[*objects.Error](err)
-		if !ok || e.Class != objects.Fatal || e.Op != op {
-			t.Errorf("%s: %v, want a fatal error of %s", op, err, op)
-		}
-	}
-}
-
 func TestPresentBucketPassesTheCheck(t *testing.T) {
 	if err := objectstest.Start(t, "letters").Store("letters", "p").CheckBucket(t.Context()); err != nil {
 		t.Error(err)

@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -34,21 +33,7 @@ slows down when Cassandra slows down, and parks in S3 what can never be applied.
 
 Delivery is at least once and writes converge: any order, any repetition and any number of
 daemons end in the same rows.`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
-	var called bool // the arguments were right, so an error is the command's own
-	root.PersistentPreRun = func(*cobra.Command, []string) { called = true }
 	root.AddCommand(runCommand(), setupCommand(), checkCommand(), shardsCommand(), doctorCommand(), viewCommand(), configCommand(), versionCommand())
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return cli.ExitOK
-	}
-	fmt.Fprintln(os.Stderr, "projector:", err)
-	if !called {
-		return cli.ExitUsage
-	}
-	return exitCode(err)
+	return cli.Execute(ctx, root, args, exitCode)
 }

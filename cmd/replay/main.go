@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -26,23 +25,9 @@ func execute(ctx context.Context, args []string) int {
 		Short: "Put back what was set aside",
 		Long: `Replay works on what the daemon keeps beside the stream. It goes through the same projection and the same
 writer as live traffic, so whatever it repeats ends in the same rows.`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
-	var called bool // the arguments were right, so an error is the command's own
-	root.PersistentPreRun = func(*cobra.Command, []string) { called = true }
 	root.AddCommand(dlqCommand(), versionCommand())
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return cli.ExitOK
-	}
-	fmt.Fprintln(os.Stderr, "replay:", err)
-	if !called {
-		return cli.ExitUsage
-	}
-	return exitCode(err)
+	return cli.Execute(ctx, root, args, exitCode)
 }
 
 // exitCode returns the code for an error of a command that was called rightly.
