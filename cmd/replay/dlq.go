@@ -41,6 +41,10 @@ A letter is open until an outcome closes it:
 
 A redrive that fails again leaves the letter open, in the state failed.`,
 		Example: "  replay dlq list --config penstock.yaml\n  replay dlq show KEY\n  replay dlq redrive --since 48h --code unknown_schema_version --run",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return cli.Exit(cli.ExitUsage, errors.New("dlq: say list, show, sample, redrive or discard"))
+		},
 	}
 	c.AddCommand(listCommand(), showCommand(), sampleCommand(), redriveCommand(), discardCommand())
 	return c
